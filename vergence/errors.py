@@ -1,0 +1,54 @@
+"""Every error that Vergence raises on purpose.
+
+    VergenceError
+    ├── InputError            the user's input is wrong                     exit code 2
+    │   ├── RecipeError       a recipe, or a --set override
+    │   ├── DataError         a data file, a row of it, an image
+    │   ├── ModelError        a model directory, or two parts that do not fit
+    │   └── DirectoryError    a run directory that cannot be used as asked
+    └── RunError              the input was right and the run failed        exit code 1
+        ├── NonFiniteError    a loss or a gradient is not a number
+        └── ParityError       an assembled model does not compute what its parents computed
+
+Every message is one line: where, what was expected, what was found, what to do.
+"""
+
+
+class VergenceError(Exception):
+    """Anything that the command line reports in one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class InputError(VergenceError):
+    """The input was wrong; nothing was changed."""
+
+    exit_code = 2
+
+
+class RecipeError(InputError):
+    """A recipe file or an override of it is wrong."""
+
+
+class DataError(InputError):
+    """A data file, one of its rows, or an image is wrong."""
+
+
+class ModelError(InputError):
+    """A model directory cannot be used, or two parts do not fit together."""
+
+
+class DirectoryError(InputError):
+    """A run directory cannot be used as asked."""
+
+
+class RunError(VergenceError):
+    """The input was right and the run failed all the same."""
+
+
+class NonFiniteError(RunError):
+    """A loss or a gradient norm is infinite or not a number."""
+
+
+class ParityError(RunError):
+    """An assembled model does not compute what its parents computed."""

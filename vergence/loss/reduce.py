@@ -1,0 +1,27 @@
+"""From per-token terms to one number: the only place that divides. The count always comes from outside.
+
+A micro-batch cannot know how many tokens the whole batch has, so it is told. That is what makes accumulation, padding
+and the number of ranks unable to change a loss.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Reduction = Callable[[Tensor, Tensor, int, int], Tensor]
+"""(per-token terms [B, T], mask [B, T], tokens in the whole batch, sequences in the whole batch) -> scalar."""
+
+
+def token_mean(
+    terms: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], num_tokens: int, num_sequences: int
+) -> Float[Tensor, ""]:
+    """Every token of the batch counts the same (DAPO)."""
+    return (terms * mask).sum() / max(1, num_tokens)
+
+
+def sequence_mean(
+    terms: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], num_tokens: int, num_sequences: int
+) -> Float[Tensor, ""]:
+    """Mean over each sequence's tokens, then over sequences (R1V2 Eq. 8: 1/G sum_i 1/|y_i| sum_t)."""
+    return ((terms * mask).sum(1) / mask.sum(1).clamp(min=1)).sum() / max(1, num_sequences)

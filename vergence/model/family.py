@@ -1,0 +1,52 @@
+"""The seam between Vergence and a family of Hugging Face vision-language models: where its parts are, how images expand.
+
+A family is one frozen value made by one small file. Everything else about a model is generic.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from vergence.errors import ModelError
+
+Role = Literal["vision", "adapter", "language"]
+ROLES: tuple[Role, ...] = ("vision", "adapter", "language")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """How one family of models is laid out."""
+
+    model_type: str
+    """`config.model_type` of the checkpoints it serves."""
+    roles: dict[Role, tuple[str, ...]]
+    """Role to the prefixes of its parameters' names."""
+    tower: Callable[[nn.Module, Tensor], Tensor]
+    """(model, pixel tiles [K, 3, H, W]) -> tower features [K, tokens, D], up to but not including the adapter."""
+    project: Callable[[nn.Module, Tensor], Tensor]
+    """(model, tower features) -> image embeddings [K, tokens, width of the language model]."""
+    language: Callable[[nn.Module], nn.Module]
+    """The decoder without its head: takes inputs_embeds and a cache, gives last_hidden_state."""
+    image_token_id: Callable[[Any], int]
+    """(config) -> the id of the placeholder that an image embedding replaces."""
+    placeholder: Callable[[Any, Any, int], str]
+    """(config, tokenizer, tiles of an image) -> the text that stands for that image in a prompt."""
+    tiles: Callable[[Any, int, int], int]
+    """(image processor, height, width) -> into how many tiles a picture of that size is cut."""
+    image_processor: Callable[[str], Any]
+    """(model directory) -> the PIL image processor, which needs no torchvision."""
+
+
+def family_of(config: Any) -> Family:
+    """The family of a loaded config. Raises ModelError if there is none."""
+    from vergence.model import internvl
+
+    families = {internvl.FAMILY.model_type: internvl.FAMILY}
+    if config.model_type not in families:
+        raise ModelError(
+            f'model type "{config.model_type}" is not supported; supported are {", ".join(sorted(families))}. '
+            "A family is one file beside vergence/model/internvl.py"
+        )
+    return families[config.model_type]

@@ -1,0 +1,109 @@
+"""A preference reward model: a vision-language backbone with a scalar head on the last token (Skywork-VL Reward).
+
+On disk it is the backbone's ordinary Hugging Face directory, with `reward_head.safetensors` and `reward.json` (the
+calibration) beside it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vergence.errors import ModelError
+from vergence.model.batch import Batch, collate
+from vergence.model.forward import completion_hidden
+from vergence.model.policy import Policy, load_policy
+from vergence.model.save import save_policy
+from vergence.model.vision import CachedTower, Tower
+from vergence.types import Doubles, RolloutGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """From raw scores to units in which thresholds mean the same for every reward model.
+
+    calibrated = (raw - median) / spread, both measured on a calibration set of the policy's own responses.
+    """
+
+    median: float
+    spread: float
+    """Half the distance between the 16th and the 84th percentile: one standard deviation, if scores were normal."""
+
+    def apply(self, raw: Doubles) -> Doubles:
+        """Calibrated scores."""
+        return (raw - self.median) / self.spread
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class RewardModel:
+    """Backbone, head and calibration; scores groups."""
+
+    backbone: Policy
+    head: nn.Linear
+    tower: Tower
+    calibration: Calibration
+
+    def uncalibrated(self) -> "RewardModel":
+        """The same model giving raw scores: the paper's plain sum."""
+        return RewardModel(self.backbone, self.head, self.tower, Calibration(0.0, 1.0))
+
+    @torch.no_grad()
+    def scores(self, groups: Sequence[RolloutGroup]) -> list[Doubles]:
+        """P groups to P arrays [G] of calibrated scores."""
+        members = [(group.prompt, completion) for group in groups for completion in group.completions]
+        batch = collate(members, self.backbone.device)
+        raw = raw_scores(self.backbone, self.head, batch, self.tower).double().cpu().numpy()
+        sizes = [len(group.completions) for group in groups]
+        scores, first = [], 0
+        for size in sizes:
+            scores.append(self.calibration.apply(raw[first : first + size]))
+            first += size
+        return scores
+
+
+def raw_scores(backbone: Policy, head: nn.Linear, batch: Batch, tower: Tower) -> Float[Tensor, "B"]:
+    """r(x, y): the head on the hidden state of each completion's last token."""
+    hidden = completion_hidden(backbone, batch, batch.token_ids, tower)
+    last = batch.mask.sum(1)
+    rows = torch.arange(len(last), device=last.device)
+    scores: Tensor = head(hidden[rows, last])[:, 0]
+    return scores
+
+
+def fresh_head(backbone: Policy, seed: int) -> nn.Linear:
+    """A head that scores everything near zero."""
+    width = backbone.model.get_input_embeddings().weight.shape[1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = nn.Linear(width, 1, bias=False)
+        nn.init.normal_(head.weight, std=1 / (width + 1))
+    return head.to(backbone.device)
+
+
+def save_reward_model(model: RewardModel, directory: Path, *, example_question: str) -> None:
+    """Backbone as an ordinary checkpoint, head and calibration beside it."""
+    save_policy(model.backbone, directory, example_question=example_question)
+    save_file({"weight": model.head.weight.detach().contiguous()}, directory / "reward_head.safetensors")
+    (directory / "reward.json").write_text(
+        json.dumps({"calibration": asdict(model.calibration)}, indent=2) + "\n"
+    )
+
+
+def load_reward_model(directory: Path, device: torch.device) -> RewardModel:
+    """The inverse of `save_reward_model`. Raises ModelError if the directory holds no reward model."""
+    if not (directory / "reward.json").is_file():
+        raise ModelError(f"{directory}: no reward.json; expected a reward model saved by Vergence")
+    backbone = load_policy(directory, device)
+    weight = load_file(directory / "reward_head.safetensors")["weight"]
+    head = nn.Linear(weight.shape[1], 1, bias=False)
+    head.weight.data.copy_(weight)
+    head.to(device).requires_grad_(False)
+    calibration = Calibration(**json.loads((directory / "reward.json").read_text())["calibration"])
+    return RewardModel(backbone, head, CachedTower(backbone), calibration)

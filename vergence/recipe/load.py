@@ -1,0 +1,213 @@
+"""From a TOML file (or a built-in recipe's name) and overrides to a checked `Recipe`, and back to TOML."""
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from vergence.errors import RecipeError
+from vergence.recipe.schema import Recipe, plain
+
+
+def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file, or the built-in recipe of that name, and apply `key=value` overrides.
+
+    Paths in a recipe file are relative to that file. Raises RecipeError naming the file, the key, what was expected and
+    what was found.
+    """
+    text, base = _source(source)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{source}: not valid TOML: {error}") from None
+    for override in overrides:
+        _apply(raw, override)
+    _absolute_paths(raw, base)
+    return parse_recipe(raw, source)
+
+
+def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
+    """Check plain values. Raises RecipeError for the first thing that is wrong."""
+    try:
+        return Recipe.model_validate(_tuples(raw))
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_first_problem(error)}") from None
+
+
+def builtin_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(
+        path.name[:-5]
+        for path in resources.files("vergence.recipes").iterdir()
+        if path.name.endswith(".toml")
+    )
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The resolved recipe as TOML; reading it gives an equal recipe."""
+    return _table(plain(recipe), "")
+
+
+def first_difference(left: Recipe, right: Recipe) -> str | None:
+    """The first key in which two recipes differ, with both values; None if they are equal."""
+    ours, theirs = _flat(plain(left), ""), _flat(plain(right), "")
+    for key in [*ours, *theirs]:
+        if ours.get(key) != theirs.get(key):
+            return f"{key} = {ours.get(key, 'absent')!r} there, {theirs.get(key, 'absent')!r} here"
+    return None
+
+
+def _source(source: str) -> tuple[str, Path]:
+    path = Path(source)
+    if path.is_file():
+        try:
+            return path.read_text(encoding="utf-8"), path.parent.resolve()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{source}: cannot be read as UTF-8 text ({error})") from None
+    if source in builtin_names():
+        return resources.files("vergence.recipes").joinpath(f"{source}.toml").read_text("utf-8"), Path.cwd()
+    raise RecipeError(
+        f"{source}: no such recipe file; give a path to a TOML file, or a built-in name ({', '.join(builtin_names())})"
+    )
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """One `key=value`: the key is dotted, `stage.NAME` or `stage.NUMBER` picks a stage, the value is TOML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: expected key=value, for instance --set stage.grpo.steps=50")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value  # a bare word is a string
+    parts = key.strip().split(".")
+    here: Any = raw
+    for depth, part in enumerate(parts[:-1]):
+        if isinstance(here, list):
+            here = _stage(here, part, override)
+        elif isinstance(here, dict):
+            here = here.setdefault(part, {})
+        else:
+            raise RecipeError(
+                f"--set {override}: {'.'.join(parts[:depth])} is a value and has no keys of its own"
+            )
+    if not isinstance(here, dict):
+        raise RecipeError(f"--set {override}: {'.'.join(parts[:-1])} is not a section; name a key inside it")
+    here[parts[-1]] = parsed
+
+
+def _stage(stages: list[Any], part: str, override: str) -> Any:
+    if part.isdigit() and int(part) < len(stages):
+        return stages[int(part)]
+    for stage in stages:
+        if isinstance(stage, dict) and part in (stage.get("name"), stage.get("type")):
+            return stage
+    names = ", ".join(
+        str(stage.get("name", stage.get("type"))) for stage in stages if isinstance(stage, dict)
+    )
+    raise RecipeError(f'--set {override}: no stage "{part}"; the stages are {names}')
+
+
+_PATH_KEYS = {"data": ("train", "captions", "tuning", "test"), "stage": ("path", "vision", "language")}
+
+
+def _absolute_paths(raw: dict[str, Any], base: Path) -> None:
+    sections: list[tuple[str, Any]] = [("data", raw.get("data"))]
+    stages = raw.get("stage")
+    sections += [("stage", stage) for stage in stages] if isinstance(stages, list) else []
+    for kind, section in sections:
+        if not isinstance(section, dict):
+            continue
+        for key in _PATH_KEYS[kind]:
+            if isinstance(section.get(key), str):
+                section[key] = str((base / section[key]).resolve())
+
+
+def _tuples(value: Any, key: str = "") -> Any:
+    """Strict validation takes tuples and paths as such, and TOML knows neither."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return tuple(_tuples(item) for item in value)
+    if isinstance(value, str) and key in {name for names in _PATH_KEYS.values() for name in names}:
+        return Path(value)
+    return value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    place = ".".join(str(part) for part in problem["loc"] if not _is_tag(part))
+    found = problem["input"]
+    match problem["type"]:
+        case "extra_forbidden":
+            return (
+                f"{place}: unknown key; remove it or correct its spelling (`vergence show` prints every key)"
+            )
+        case "missing":
+            return f"{place}: this key is required"
+        case "union_tag_invalid":
+            return f"{place}.type: {problem['msg']}; found {_short(found.get('type'))}"
+        case "union_tag_not_found":
+            return f'{place}: the key "type" is missing'
+        case "value_error":
+            message = problem["msg"].removeprefix("Value error, ")
+            return f"{place}: {message}" if place else message
+        case _:
+            return f"{place}: {problem['msg']}; found {_short(found)}"
+
+
+_TAGS = {"digits", "files", "parents", "assemble", "load", "align", "reward_model", "mpo", "grpo", "evaluate"}
+
+
+def _is_tag(part: int | str) -> bool:
+    # pydantic puts the name of the chosen variant of a union into the path; it is no key of the file
+    return part in _TAGS
+
+
+def _short(value: Any) -> str:
+    return (
+        f"{type(value).__name__} {str(value)[:60]!r}" if not isinstance(value, (int, float)) else repr(value)
+    )
+
+
+def _flat(value: Any, prefix: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {
+            k: v
+            for key, item in value.items()
+            for k, v in _flat(item, f"{prefix}.{key}" if prefix else key).items()
+        }
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {k: v for n, item in enumerate(value) for k, v in _flat(item, f"{prefix}.{n}").items()}
+    return {prefix: value}
+
+
+def _table(values: dict[str, Any], prefix: str) -> str:
+    own = [f"{key} = {_scalar(value)}" for key, value in values.items() if not _is_section(value)]
+    text = "\n".join(own) + ("\n" if own else "")
+    for key, value in values.items():
+        name = f"{prefix}.{key}" if prefix else key
+        if isinstance(value, dict):
+            text += f"\n[{name}]\n{_table(value, name)}"
+        elif _is_section(value):
+            text += "".join(f"\n[[{name}]]\n{_table(item, name)}" for item in value)
+    return text
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_scalar(item) for item in value) + "]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return json.dumps(value, ensure_ascii=False)

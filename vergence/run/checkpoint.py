@@ -1,0 +1,112 @@
+"""Snapshots that are either whole or absent.
+
+A snapshot is a folder: `state.pt` and `manifest.json` with its checksum. It is written under a temporary name, flushed
+to the disk, and renamed. A folder with its final name is therefore complete; a torn one keeps its temporary name and is
+swept away at the next start. The checksum guards against damage that happens later.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from vergence.errors import DirectoryError
+
+_TEMPORARY = ".tmp-"
+
+
+class Stateful(Protocol):
+    """Anything whose state a checkpoint must hold."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, strings, lists and dictionaries only."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The exact inverse of `state_dict`."""
+        ...
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `target` on success, and never exists in part under that name."""
+    temporary = target.with_name(_TEMPORARY + target.name)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    for path in sorted(temporary.rglob("*")):
+        if path.is_file():
+            _flush(path)
+    _flush(temporary)
+    if target.exists():  # only ever an older version of the same thing
+        shutil.rmtree(target)
+    temporary.rename(target)
+    _flush(target.parent)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a small file by its new text in one step."""
+    temporary = path.with_name(_TEMPORARY + path.name)
+    temporary.write_text(text)
+    _flush(temporary)
+    temporary.replace(path)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an interrupted write left below `folder`."""
+    for path in list(folder.rglob(_TEMPORARY + "*")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def save_snapshot(folder: Path, step: int, state: Mapping[str, Any]) -> None:
+    """Write snapshot `step` into `folder`, then drop the older ones."""
+    target = folder / f"step-{step:06d}"
+    with whole_folder(target) as temporary:
+        torch.save(dict(state), temporary / "state.pt")
+        digest = hashlib.sha256((temporary / "state.pt").read_bytes()).hexdigest()
+        (temporary / "manifest.json").write_text(json.dumps({"step": step, "sha256": digest}))
+    for older in _snapshots(folder):
+        if older != target:
+            shutil.rmtree(older)
+
+
+def load_latest(folder: Path) -> Mapping[str, Any] | None:
+    """The newest snapshot's state, or None where there is none yet.
+
+    Raises DirectoryError if its bytes are not the ones that were written.
+    """
+    snapshots = _snapshots(folder)
+    if not snapshots:
+        return None
+    newest = snapshots[-1]
+    content = (newest / "state.pt").read_bytes()
+    expected = json.loads((newest / "manifest.json").read_text())["sha256"]
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise DirectoryError(
+            f"{newest / 'state.pt'}: the checkpoint is damaged (sha256 {found[:12]}, expected {expected[:12]}); "
+            f"delete {newest} to redo the stage from its beginning"
+        )
+    return dict(torch.load(newest / "state.pt", map_location="cpu", weights_only=True))
+
+
+def _snapshots(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,113 @@
+"""One stage's life inside a run directory: its steps, its log, its checkpoints, its progress line."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from vergence.run.checkpoint import Stateful, load_latest, save_snapshot
+from vergence.run.journal import Journal
+from vergence.run.progress import Progress
+from vergence.seeds import seed_of
+from vergence.types import Metrics
+
+
+@final
+class StageRun:
+    """Numbers the steps of a stage and makes stopping at any moment equal to not stopping.
+
+    `steps` restores the newest checkpoint before the first step it yields, rolls the journals back to that checkpoint,
+    and writes a new one every `checkpoint_every` steps.
+    """
+
+    def __init__(
+        self, directory: Path, stage: str, *, seed: int, checkpoint_every: int, progress: Progress
+    ) -> None:
+        self.stage = stage
+        self.folder = directory / "checkpoints" / stage / "steps"
+        self._seed = seed
+        self._checkpoint_every = checkpoint_every
+        self._progress = progress
+        self._metrics = Journal(directory / "metrics.jsonl")
+        self._rollouts = Journal(directory / "rollouts" / f"{stage}.jsonl")
+        self._begun = time.monotonic()
+        self._row: Metrics = {}
+        self._step = 0
+        self._stopped = False
+        self._directory = directory
+
+    def part(self, name: str) -> "StageRun":
+        """A run of its own inside this stage, called `STAGE/NAME`, with its own steps and checkpoints."""
+        return StageRun(
+            self._directory,
+            f"{self.stage}/{name}",
+            seed=self._seed,
+            checkpoint_every=self._checkpoint_every,
+            progress=self._progress,
+        )
+
+    def stop(self) -> None:
+        """Let the current step be the last one."""
+        self._stopped = True
+
+    def seed(self, *purpose: int | str) -> int:
+        """The seed of one purpose within this stage, e.g. `seed(step, "rollout")`."""
+        return seed_of(self._seed, self.stage, *purpose)
+
+    def steps(self, total: int, parts: Mapping[str, Stateful]) -> Iterator[int]:
+        """0 .. total-1, or from where the last checkpoint left off."""
+        first = self._restore(parts)
+        self._progress.begin(self.stage, total, first)
+        for step in range(first, total):
+            self._row, self._step = {}, step
+            yield step
+            self._end_step(step, total)
+            if self._stopped:
+                break
+            if (step + 1) % self._checkpoint_every == 0 and step + 1 < total:
+                self._save(step + 1, parts)
+        self._progress.end()
+
+    def log(self, metrics: Mapping[str, float]) -> None:
+        """Add metrics to the current step's line."""
+        self._row.update(metrics)
+
+    def note_rollouts(self, rows: Callable[[], Sequence[Mapping[str, Any]]], *, every: int) -> None:
+        """Append the rows to the stage's rollout file on every `every`-th step."""
+        if self._step % every == 0:
+            for row in rows():
+                self._rollouts.append({"stage": self.stage, "step": self._step} | dict(row))
+
+    def seconds(self) -> float:
+        """Wall seconds spent in this stage, earlier sessions included."""
+        return time.monotonic() - self._begun
+
+    def _end_step(self, step: int, total: int) -> None:
+        self._metrics.append({"stage": self.stage, "step": step, "wall_seconds": self.seconds()} | self._row)
+        self._progress.step(step + 1, total, self._row)
+
+    def _save(self, step: int, parts: Mapping[str, Stateful]) -> None:
+        save_snapshot(
+            self.folder,
+            step,
+            {
+                "step": step,
+                "seconds": self.seconds(),
+                "metrics_size": self._metrics.size(),
+                "rollouts_size": self._rollouts.size(),
+                "parts": {name: part.state_dict() for name, part in parts.items()},
+            },
+        )
+
+    def _restore(self, parts: Mapping[str, Stateful]) -> int:
+        state = load_latest(self.folder)
+        if state is None:
+            # the sizes before this stage wrote anything: a restart without a snapshot rolls back to them
+            self._save(0, parts)
+            return 0
+        for name, part in parts.items():
+            part.load_state_dict(state["parts"][name])
+        self._metrics.truncate(state["metrics_size"])
+        self._rollouts.truncate(state["rollouts_size"])
+        self._begun = time.monotonic() - state["seconds"]
+        return int(state["step"])

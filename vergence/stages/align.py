@@ -1,0 +1,102 @@
+"""Stage align: captions -> loss -> update, adapter only, until the tuning split reaches the target."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vergence.loss.reduce import token_mean
+from vergence.model.batch import collate
+from vergence.model.forward import token_scores
+from vergence.model.parameters import trainable_groups
+from vergence.model.policy import Policy, encode, load_policy
+from vergence.model.vision import Tower
+from vergence.recipe.schema import AlignStage
+from vergence.run.directory import Outcome
+from vergence.run.stage_run import StageRun
+from vergence.seeds import generator
+from vergence.stages.context import Context, Gauge, Models, gauge, schedule, tower_for, training
+from vergence.stages.saving import save_stage_policy, tuning_row
+from vergence.stages.table import show_roles
+from vergence.types import Completion, Finish, Prompt
+from vergence.update.learner import Learner, LossPart
+
+Target = tuple[Prompt, Completion]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignParts:
+    """What the loop works with."""
+
+    policy: Policy
+    tower: Tower
+    targets: Sequence[Target]
+    learner: Learner
+    gauge: Gauge
+
+
+def align(
+    parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, target_accuracy: float
+) -> None:
+    """Imitate captions; stop as soon as the tuning split's greedy accuracy reaches the target."""
+    for step in run.steps(max_steps, {"learner": parts.learner}):
+        rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size)
+        run.log(parts.learner.update([imitation(parts, [parts.targets[row] for row in rows])]))
+        measured = parts.gauge(step, max_steps)
+        run.log(measured)
+        if measured.get("tuning/greedy_accuracy", 0.0) >= target_accuracy:
+            run.stop()
+
+
+def imitation(parts: AlignParts, targets: Sequence[Target]) -> Callable[[], LossPart]:
+    """Mean negative log-likelihood of the targets' tokens."""
+
+    def part() -> LossPart:
+        batch = collate(targets, parts.policy.device)
+        scores = token_scores(parts.policy, batch, temperature=1.0, tower=parts.tower)
+        return LossPart(-token_mean(scores.logprobs, batch.mask, int(batch.mask.sum()), len(targets)), {})
+
+    return part
+
+
+def run_align(section: AlignStage, run: StageRun, context: Context, models: Models) -> Outcome:
+    """Build the parts, run the loop, save the policy."""
+    policy = load_policy(models["policy"], context.device)
+    tower = tower_for(policy, section.train)
+    show_roles(policy, training(section.train), context)
+    parts = AlignParts(
+        policy=policy,
+        tower=tower,
+        targets=caption_targets(policy, context),
+        learner=Learner(
+            trainable_groups(policy, training(section.train)),
+            betas=section.optimizer.betas,
+            clip_norm=section.optimizer.clip_norm,
+            schedule=schedule(section.optimizer, section.max_steps),
+        ),
+        gauge=gauge(policy, tower, context, section.evaluation, section.max_new_tokens, run),
+    )
+    align(
+        parts,
+        run,
+        max_steps=section.max_steps,
+        batch_size=section.batch_size,
+        target_accuracy=section.target_accuracy,
+    )
+    entry = save_stage_policy(policy, section.label, context)
+    row = tuning_row(run, context)
+    reached = (row.greedy_accuracy or 0.0) >= section.target_accuracy
+    return Outcome({"policy": entry}, row, {"target_reached": reached, "updates": parts.learner.updates})
+
+
+def caption_targets(policy: Policy, context: Context) -> list[Target]:
+    """Each caption as a prompt and the completion to imitate, end token included."""
+    targets = []
+    for caption in context.captions():
+        ids = policy.tokenizer(caption.target, add_special_tokens=False)["input_ids"]
+        ids = np.asarray([*ids, policy.tokenizer.eos_token_id], dtype=np.int64)
+        nothing = np.zeros(len(ids), dtype=np.float32)
+        targets.append(
+            (encode(policy, caption.problem), Completion(ids, nothing, Finish.STOP, 0, caption.target))
+        )
+    return targets

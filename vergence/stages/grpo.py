@@ -1,0 +1,346 @@
+"""Stage grpo: problems -> rollout -> reward -> advantage -> buffer -> loss -> update -> log/checkpoint (R1V2 Eq. 6-8).
+
+problems   [P]          what the step asks
+groups     [P] of [G]   what the policy answers, one copy of each prompt
+scored     [P]          + the hybrid reward
+judged     [P]          + advantages; groups that rules cannot tell apart teach nothing
+draws      <= P * G     fresh effective samples, topped up from the buffer
+samples    <= P * G     + denominators and off-policy weights
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vergence.advantage import (
+    Advantage,
+    advantage_metrics,
+    effective_samples,
+    group_centred,
+    group_normalised,
+    judge,
+)
+from vergence.buffer import BufferLimits, SampleBuffer, draw_metrics
+from vergence.correction import Correction, correction_metrics, decoupled, stored_clip
+from vergence.data.problems import Problems
+from vergence.loss.kl import KlEstimator, k1, k2, k3
+from vergence.loss.policy_gradient import clipped_surrogate
+from vergence.loss.reduce import Reduction, sequence_mean, token_mean
+from vergence.model.batch import Batch, collate, pad
+from vergence.model.forward import token_scores
+from vergence.model.parameters import trainable_groups
+from vergence.model.policy import Policy, load_policy
+from vergence.model.reward_head import load_reward_model
+from vergence.model.vision import Tower
+from vergence.monitor.mentions import count_groups, mention_metrics
+from vergence.recipe.schema import GrpoStage
+from vergence.reward.hybrid import (
+    Bound,
+    Gate,
+    HybridReward,
+    RewardWeights,
+    RuleReward,
+    clip_bound,
+    correct_gate,
+    formed_gate,
+    no_bound,
+    no_gate,
+    reward_metrics,
+    sigmoid_bound,
+)
+from vergence.rollout.local import LocalGenerator
+from vergence.run.directory import Outcome
+from vergence.run.rollout_rows import judged_rows, replay_rows
+from vergence.run.stage_run import StageRun
+from vergence.seeds import generator
+from vergence.stages.context import (
+    Context,
+    Gauge,
+    Models,
+    Watch,
+    gauge,
+    generation_metrics,
+    logprobs_of,
+    sampling,
+    schedule,
+    tower_for,
+    training,
+    watch,
+)
+from vergence.stages.saving import save_stage_policy, tuning_row
+from vergence.stages.table import show_roles
+from vergence.types import Draw, Generator, JudgedGroup, Metrics, Origin, Reward, Sampling, TrainingSample
+from vergence.update.learner import Learner, LossPart
+from vergence.update.minibatch import Minibatch, minibatches
+
+Objective = Callable[[Minibatch], Callable[[], LossPart]]
+"""A minibatch to its loss, computed when the learner asks for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GrpoParts:
+    """What the loop works with."""
+
+    problems: Problems
+    generator: Generator
+    reward: Reward
+    advantage: Advantage
+    buffer: SampleBuffer
+    correct: Correction
+    objective: Objective
+    learner: Learner
+    gauge: Gauge
+    watch: Watch
+
+
+def train_grpo(
+    parts: GrpoParts,
+    run: StageRun,
+    *,
+    steps: int,
+    prompts_per_step: int,
+    minibatch_size: int,
+    sampling: Sampling,
+    rollouts_every: int,
+) -> None:
+    """data -> rollout -> reward -> advantage -> buffer -> loss -> update -> log/checkpoint."""
+    batch_size = prompts_per_step * sampling.num_completions
+    for step in run.steps(steps, {"learner": parts.learner, "buffer": parts.buffer}):
+        begun = time.perf_counter()
+        problems = parts.problems.take(step, prompts_per_step)
+        groups = parts.generator.generate(problems, sampling, seed=run.seed(step, "rollout"), version=step)
+        generated = time.perf_counter()
+        scored = parts.reward(groups)
+        judged = [judge(group, parts.advantage) for group in scored]
+        draws = parts.buffer.top_up(
+            effective_samples(judged), batch_size, version=step, rng=generator(run.seed(step, "buffer"))
+        )
+        samples = parts.correct(draws)
+        run.log(parts.watch(step, groups))
+
+        updates = [
+            parts.learner.update([parts.objective(minibatch)])
+            for minibatch in minibatches(
+                samples,
+                batch_size=batch_size,
+                minibatch_size=minibatch_size,
+                idle_tokens=idle_length(judged),
+                rng=generator(run.seed(step, "minibatches")),
+            )
+        ]
+        run.log(
+            generation_metrics(groups, generated - begun) | reward_metrics(scored) | advantage_metrics(judged)
+        )
+        run.log(mention_metrics(count_groups(groups)) | draw_metrics(draws, batch_size, len(parts.buffer)))
+        run.log(correction_metrics(samples) | mean_metrics(updates))
+        run.log(parts.gauge(step, steps))
+        run.note_rollouts(lambda j=judged, d=draws: shown_rows(j, d), every=rollouts_every)
+
+
+def idle_length(judged: Sequence[JudgedGroup]) -> float:
+    """Mean number of tokens of the completions that teach nothing; 0 where all do."""
+    lengths = [
+        len(completion.token_ids)
+        for group in judged
+        for completion, advantage in zip(group.scored.group.completions, group.advantages, strict=True)
+        if advantage == 0.0
+    ]
+    return float(np.mean(lengths)) if lengths else 0.0
+
+
+def mean_metrics(updates: Sequence[Metrics]) -> Metrics:
+    """Means over the updates of a step; `updates` counts them. A step without any effective sample has none."""
+    if not updates:
+        return {"updates": 0.0}
+    return {name: float(np.mean([one[name] for one in updates])) for name in updates[0]} | {
+        "updates": float(len(updates))
+    }
+
+
+def shown_rows(judged: Sequence[JudgedGroup], draws: Sequence[Draw]) -> list:
+    """Two effective groups, one that taught nothing, and two samples out of the buffer, where there are such."""
+    effective = [group for group in judged if group.effective][:2]
+    dead = [group for group in judged if not group.effective][:1]
+    replayed = [draw for draw in draws if draw.origin is Origin.REPLAY][:2]
+    return judged_rows(effective + dead) + replay_rows(replayed)
+
+
+def surrogate_objective(
+    policy: Policy,
+    tower: Tower,
+    *,
+    temperature: float,
+    clip_low: float,
+    clip_high: float,
+    reduce: Reduction,
+    penalty: Callable[[Batch, torch.Tensor], torch.Tensor],
+) -> Objective:
+    """R1V2 Eq. 8 plus a penalty per token, over one minibatch."""
+
+    def objective(minibatch: Minibatch) -> Callable[[], LossPart]:
+        def part() -> LossPart:
+            samples = minibatch.samples
+            members = [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples]
+            batch = collate(members, policy.device)
+            scores = token_scores(policy, batch, temperature=temperature, tower=tower)
+            surrogate = clipped_surrogate(
+                scores.logprobs,
+                pad([one.old_logprobs for one in samples]).to(policy.device),
+                torch.tensor([one.draw.sample.advantage for one in samples], device=policy.device),
+                pad([one.weights for one in samples]).to(policy.device),
+                clip_low=clip_low,
+                clip_high=clip_high,
+            )
+            terms = surrogate.loss + penalty(batch, scores.logprobs)
+            loss = reduce(terms, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
+            return LossPart(
+                loss, surrogate_metrics(samples, surrogate.ratio, surrogate.clipped, scores.entropy, batch)
+            )
+
+        return part
+
+    return objective
+
+
+def surrogate_metrics(
+    samples: Sequence[TrainingSample],
+    ratio: torch.Tensor,
+    clipped: torch.Tensor,
+    entropy: torch.Tensor,
+    batch: Batch,
+) -> dict[str, torch.Tensor]:
+    """Means over the minibatch's tokens; the ratio of replayed samples apart."""
+    replayed = torch.tensor([one.draw.origin is Origin.REPLAY for one in samples], device=ratio.device)
+    old = batch.mask & replayed[:, None]
+    return {
+        "loss/entropy": entropy[batch.mask].mean(),
+        "loss/clip_fraction": clipped[batch.mask].float().mean(),
+        "loss/ratio_mean": ratio[batch.mask].mean(),
+        "loss/ratio_max": ratio[batch.mask].max(),
+        "loss/ratio_mean_replay": ratio[old].mean() if bool(old.any()) else torch.ones(()),
+    }
+
+
+def no_penalty(batch: Batch, logprobs: torch.Tensor) -> torch.Tensor:
+    """The default: no KL term, hence no reference model (R1V2 Eq. 8 as printed)."""
+    return torch.zeros((), device=logprobs.device)
+
+
+def kl_penalty(
+    reference: Policy, tower: Tower, *, weight: float, estimator: KlEstimator, temperature: float
+) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
+    """weight * KL estimate per token against a frozen reference (R1V2's text; Eq. 8 does not print it)."""
+
+    def penalty(batch: Batch, logprobs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            fixed = token_scores(reference, batch, temperature=temperature, tower=tower).logprobs
+        return weight * estimator(logprobs, fixed)
+
+    return penalty
+
+
+def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models) -> Outcome:
+    """Build the parts, run the loop, save the policy."""
+    policy = load_policy(models["policy"], context.device)
+    tower = tower_for(policy, section.train)
+    show_roles(policy, training(section.train), context)
+    batch_size = section.prompts_per_step * section.sampling.num_completions
+    parts = GrpoParts(
+        problems=context.train(),
+        generator=LocalGenerator(policy, tower),
+        reward=_reward(section, context, models),
+        advantage=group_normalised if section.advantage == "normalised" else group_centred,
+        buffer=SampleBuffer(
+            BufferLimits(
+                capacity=section.buffer.capacity,
+                exponent=section.buffer.exponent,
+                max_age=section.buffer.max_age,
+                max_uses=section.buffer.max_uses,
+            )
+        ),
+        correct=_correction(section, policy, tower),
+        objective=surrogate_objective(
+            policy,
+            tower,
+            temperature=section.sampling.temperature,
+            clip_low=section.clip_low,
+            clip_high=section.clip_high,
+            reduce=token_mean if section.reduction == "token_mean" else sequence_mean,
+            penalty=_penalty(section, context, models),
+        ),
+        learner=Learner(
+            trainable_groups(policy, training(section.train)),
+            betas=section.optimizer.betas,
+            clip_norm=section.optimizer.clip_norm,
+            schedule=schedule(section.optimizer, section.steps * batch_size // section.minibatch_size),
+        ),
+        gauge=gauge(policy, tower, context, section.evaluation, section.sampling.max_new_tokens, run),
+        watch=watch(policy, tower, section.monitor, section.sampling.temperature, run),
+    )
+    train_grpo(
+        parts,
+        run,
+        steps=section.steps,
+        prompts_per_step=section.prompts_per_step,
+        minibatch_size=section.minibatch_size,
+        sampling=sampling(section.sampling),
+        rollouts_every=section.rollouts_every,
+    )
+    entry = save_stage_policy(policy, section.label, context)
+    return Outcome({"policy": entry}, tuning_row(run, context), {"updates": parts.learner.updates})
+
+
+def _reward(section: GrpoStage, context: Context, models: Models) -> Reward:
+    reward = section.reward
+    bounds: dict[str, Bound] = {"sigmoid": sigmoid_bound, "clip": clip_bound, "none": no_bound}
+    gates: dict[str, Gate] = {"correct": correct_gate, "formed": formed_gate, "none": no_gate}
+    match reward.preset:
+        case "r1v3":
+            return RuleReward(RewardWeights(accuracy=0.8, format=0.2, preference=0.0))
+        case "rules":
+            return RuleReward(RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=0.0))
+        case "paper":
+            scorer = load_reward_model(models["reward_model"], context.device).uncalibrated()
+            return HybridReward(
+                RewardWeights(accuracy=1.0, format=1.0, preference=1.0), scorer, no_bound, no_gate
+            )
+        case "calibrated":
+            weights = RewardWeights(
+                accuracy=reward.accuracy, format=reward.format, preference=reward.preference
+            )
+            if not reward.uses_preference:
+                return RuleReward(weights)
+            scorer = load_reward_model(models["reward_model"], context.device)
+            return HybridReward(weights, scorer, bounds[reward.bound], gates[reward.gate])
+
+
+def _correction(section: GrpoStage, policy: Policy, tower: Tower) -> Correction:
+    match section.buffer.correction:
+        case "clip":
+            return stored_clip()
+        case "decoupled":
+
+            def proximal(draws: Sequence[Draw]) -> list:
+                members = [(draw.sample.prompt, draw.sample.completion) for draw in draws]
+                return logprobs_of(policy, tower, members, temperature=section.sampling.temperature)
+
+            return decoupled(proximal, section.buffer.correction_limit)
+
+
+def _penalty(
+    section: GrpoStage, context: Context, models: Models
+) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
+    if section.kl_weight == 0:
+        return no_penalty
+    reference = load_policy(models["policy"], context.device)
+    estimators: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
+    return kl_penalty(
+        reference,
+        tower_for(reference, section.train),
+        weight=section.kl_weight,
+        estimator=estimators[section.kl_estimator],
+        temperature=section.sampling.temperature,
+    )

@@ -1,0 +1,265 @@
+"""Stage mpo: rounds of problems -> rollout -> reward -> pairs -> loss -> update -> log/checkpoint (R1V2 Eq. 2-5)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from vergence.data.problems import Problems
+from vergence.loss.preference import (
+    MpoTerms,
+    MpoWeights,
+    RewardShift,
+    bco_loss,
+    dpo_loss,
+    generation_loss,
+    implicit_rewards,
+    mpo_loss,
+    sequence_sums,
+)
+from vergence.model.batch import collate
+from vergence.model.forward import token_scores
+from vergence.model.parameters import trainable_groups
+from vergence.model.policy import Policy, load_policy
+from vergence.model.reward_head import load_reward_model
+from vergence.model.vision import Tower
+from vergence.monitor.mentions import count_groups, mention_metrics
+from vergence.pairs.pool import PairPool
+from vergence.pairs.rules import (
+    PairGuards,
+    PairHarvest,
+    harvest,
+    harvest_metrics,
+    preference_component,
+    rules_only,
+)
+from vergence.recipe.schema import MpoStage
+from vergence.reward.hybrid import HybridReward, RewardWeights, RuleReward, no_bound, no_gate, reward_metrics
+from vergence.rollout.local import LocalGenerator
+from vergence.run.directory import Outcome
+from vergence.run.rollout_rows import rollout_rows
+from vergence.run.stage_run import StageRun
+from vergence.seeds import generator
+from vergence.stages.context import (
+    Context,
+    Gauge,
+    Models,
+    Watch,
+    gauge,
+    logprobs_of,
+    sampling,
+    schedule,
+    tower_for,
+    training,
+    watch,
+)
+from vergence.stages.saving import save_stage_policy, tuning_row
+from vergence.stages.table import show_roles
+from vergence.types import Generator, Metrics, PreferencePair, Reward, RolloutGroup, Sampling, ScoredGroup
+from vergence.update.learner import Learner, LossPart
+
+Pairing = Callable[[Sequence[ScoredGroup], np.random.Generator], PairHarvest]
+AtUnitTemperature = Callable[[Sequence[RolloutGroup]], Sequence[RolloutGroup]]
+
+
+@final
+class Quality:
+    """BCO's running shift delta: the one state of the loss; it is held by checkpoints."""
+
+    def __init__(self, decay: float) -> None:
+        self.shift = RewardShift(0.0, 0, decay)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The shift."""
+        return {"mean": self.shift.mean, "count": self.shift.count, "decay": self.shift.decay}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The exact inverse of `state_dict`."""
+        self.shift = RewardShift(**state)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MpoParts:
+    """What the loop works with."""
+
+    policy: Policy
+    tower: Tower
+    problems: Problems
+    generator: Generator
+    at_unit_temperature: AtUnitTemperature
+    reward: Reward
+    pairing: Pairing
+    pool: PairPool
+    quality: Quality
+    learner: Learner
+    gauge: Gauge
+    watch: Watch
+
+
+def train_mpo(
+    parts: MpoParts,
+    run: StageRun,
+    *,
+    rounds: int,
+    prompts_per_round: int,
+    steps_per_round: int,
+    batch_size: int,
+    sampling: Sampling,
+    beta: float,
+    weights: MpoWeights,
+) -> None:
+    """The policy that samples a round's pairs is that round's reference, so its own log-probs serve as log pi_0."""
+    total = rounds * steps_per_round
+    state = {"learner": parts.learner, "pool": parts.pool, "quality": parts.quality}
+    for step in run.steps(total, state):
+        round_, step_of_round = divmod(step, steps_per_round)
+        if step_of_round == 0:
+            problems = parts.problems.take(round_, prompts_per_round)
+            groups = parts.generator.generate(
+                problems, sampling, seed=run.seed(round_, "rollout"), version=step
+            )
+            scored = parts.reward(parts.at_unit_temperature(groups))
+            harvested = parts.pairing(scored, generator(run.seed(round_, "pairs")))
+            parts.pool.refill(harvested.pairs)
+            run.log(round_metrics(scored, harvested) | parts.watch(0, groups))
+            run.note_rollouts(lambda scored=scored: rollout_rows(scored[:8]), every=1)
+
+        pairs = parts.pool.take(step_of_round, batch_size, seed=run.seed(round_, "order"))
+        run.log(parts.learner.update([preference_part(parts, pairs, beta, weights)]))
+        run.log({"mpo/shift": parts.quality.shift.mean} | parts.gauge(step, total))
+
+
+def preference_part(
+    parts: MpoParts, pairs: Sequence[PreferencePair], beta: float, weights: MpoWeights
+) -> Callable[[], LossPart]:
+    """R1V2 Eq. 2 over a batch of pairs; the shift is updated before it is used, as InternVL does."""
+
+    def part() -> LossPart:
+        count = len(pairs)
+        members = [(pair.prompt, pair.chosen) for pair in pairs] + [
+            (pair.prompt, pair.rejected) for pair in pairs
+        ]
+        batch = collate(members, parts.policy.device)
+        logprobs = token_scores(parts.policy, batch, temperature=1.0, tower=parts.tower).logprobs
+        reference = torch.tensor(
+            [float(completion.sampler_logprobs.sum()) for _, completion in members], device=logprobs.device
+        )
+        rewards = implicit_rewards(sequence_sums(logprobs, batch.mask), reference, beta)
+        parts.quality.shift = parts.quality.shift.updated(rewards)
+        chosen, rejected = rewards[:count], rewards[count:]
+        terms = MpoTerms(
+            preference=dpo_loss(chosen, rejected),
+            quality=bco_loss(chosen, rejected, parts.quality.shift.mean),
+            generation=generation_loss(logprobs[:count], batch.mask[:count]),
+        )
+        return LossPart(mpo_loss(terms, weights).mean(), mpo_metrics(terms, chosen, rejected))
+
+    return part
+
+
+def mpo_metrics(terms: MpoTerms, chosen: torch.Tensor, rejected: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Means of the three terms and of the implicit rewards."""
+    values = {
+        "mpo/preference_loss": terms.preference,
+        "mpo/quality_loss": terms.quality,
+        "mpo/generation_loss": terms.generation,
+        "mpo/chosen_reward": chosen,
+        "mpo/rejected_reward": rejected,
+        "mpo/pair_accuracy": (chosen > rejected).float(),
+    }
+    return {name: value.detach().mean() for name, value in values.items()}
+
+
+def round_metrics(scored: Sequence[ScoredGroup], harvested: PairHarvest) -> Metrics:
+    """What a round began with."""
+    mentions = mention_metrics(count_groups([group.group for group in scored]))
+    return reward_metrics(scored) | harvest_metrics(harvested) | mentions
+
+
+def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) -> Outcome:
+    """Build the parts, run the loop, save the policy."""
+    policy = load_policy(models["policy"], context.device)
+    tower = tower_for(policy, section.train)
+    show_roles(policy, training(section.train), context)
+    reward, scores = _judge(section, context, models)
+    guards = PairGuards(
+        min_margin=section.pairs.min_margin,
+        max_length_ratio=section.pairs.max_length_ratio,
+        max_per_prompt=section.pairs.max_per_prompt,
+        format_negatives=section.pairs.format_negatives,
+    )
+    parts = MpoParts(
+        policy=policy,
+        tower=tower,
+        problems=context.train(),
+        generator=LocalGenerator(policy, tower),
+        at_unit_temperature=_as_sampled if section.sampling.temperature == 1.0 else _rescored(policy, tower),
+        reward=reward,
+        pairing=lambda scored, rng: harvest(scored, guards, scores, rng),
+        pool=PairPool(),
+        quality=Quality(0.9 if section.shift == "ema" else 1.0),
+        learner=Learner(
+            trainable_groups(policy, training(section.train)),
+            betas=section.optimizer.betas,
+            clip_norm=section.optimizer.clip_norm,
+            schedule=schedule(section.optimizer, section.rounds * section.steps_per_round),
+        ),
+        gauge=gauge(policy, tower, context, section.evaluation, section.sampling.max_new_tokens, run),
+        watch=watch(policy, tower, section.monitor, section.sampling.temperature, run),
+    )
+    train_mpo(
+        parts,
+        run,
+        rounds=section.rounds,
+        prompts_per_round=section.prompts_per_round,
+        steps_per_round=section.steps_per_round,
+        batch_size=section.batch_size,
+        sampling=sampling(section.sampling),
+        beta=section.beta,
+        weights=MpoWeights(section.preference_weight, section.quality_weight, section.generation_weight),
+    )
+    entry = save_stage_policy(policy, section.label, context)
+    return Outcome({"policy": entry}, tuning_row(run, context), {"updates": parts.learner.updates})
+
+
+def _judge(
+    section: MpoStage, context: Context, models: Models
+) -> tuple[Reward, Callable[[ScoredGroup], np.ndarray]]:
+    """The reward that scores a round's groups, and where a pair's margin is read from."""
+    match section.pairs.judge:
+        case "rules":
+            return RuleReward(RewardWeights(accuracy=1.0, format=0.5, preference=0.0)), rules_only
+        case "reward_model":
+            scorer = load_reward_model(models["reward_model"], context.device)
+            weights = RewardWeights(accuracy=1.0, format=0.5, preference=1.0)
+            return HybridReward(weights, scorer, no_bound, no_gate), preference_component
+
+
+def _as_sampled(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
+    return groups
+
+
+def _rescored(policy: Policy, tower: Tower) -> AtUnitTemperature:
+    """Log-probs at temperature 1 in place of those of a tempered sampler: preference losses compare plain policies."""
+
+    def rescore(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
+        return [
+            replace(
+                group,
+                completions=tuple(
+                    replace(completion, sampler_logprobs=logprobs)
+                    for completion, logprobs in zip(
+                        group.completions,
+                        logprobs_of(
+                            policy, tower, [(group.prompt, one) for one in group.completions], temperature=1.0
+                        ),
+                        strict=True,
+                    )
+                ),
+            )
+            for group in groups
+        ]
+
+    return rescore

@@ -1,0 +1,135 @@
+"""The stages of a recipe, in order: the one place where a stage's type is turned into code."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from vergence.errors import RecipeError
+from vergence.model.device import choose_device
+from vergence.recipe.schema import (
+    AlignStage,
+    AssembleStage,
+    DigitsData,
+    EvaluateStage,
+    FileData,
+    GrpoStage,
+    LoadStage,
+    MpoStage,
+    ParentsStage,
+    Recipe,
+    RewardModelStage,
+    StageSection,
+)
+from vergence.run.checkpoint import whole_folder
+from vergence.run.directory import Outcome, RunDirectory, opened
+from vergence.run.progress import Progress
+from vergence.run.stage_run import StageRun
+from vergence.run.summary import stage_table, write_summary
+from vergence.stages.align import run_align
+from vergence.stages.assembling import run_assemble, run_load
+from vergence.stages.context import Context, DataFiles, Models
+from vergence.stages.evaluate import run_evaluate
+from vergence.stages.grpo import run_grpo
+from vergence.stages.mpo import run_mpo
+from vergence.stages.parents import run_parents
+from vergence.stages.reward_model import run_reward_model
+
+
+def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: str | None) -> None:
+    """Run what is not done yet of a recipe in a run directory, and leave summary, report and final model there."""
+    labels = [stage.label for stage in recipe.stage]
+    if stop_after is not None and stop_after not in labels:
+        raise RecipeError(f"--stop-after {stop_after}: no such stage; the stages are {', '.join(labels)}")
+    check_inputs(recipe)
+    with opened(path, recipe) as directory:
+        torch.set_num_threads(recipe.threads or torch.get_num_threads())
+        device = choose_device(recipe.device)
+        context = Context(recipe, directory, prepare_data(recipe, directory), device, progress)
+        models: dict[str, Path] = {}
+        for stage in recipe.stage:
+            outcome = directory.outcome(stage.label)
+            if outcome is None:
+                run = StageRun(
+                    path,
+                    stage.label,
+                    seed=recipe.seed,
+                    checkpoint_every=stage.checkpoint_every,
+                    progress=progress,
+                )
+                outcome = run_stage(stage, run, context, models)
+                directory.finish(stage.label, outcome)
+            models |= {name: directory.model_path(entry) for name, entry in outcome.models.items()}
+            if stage.label == stop_after:
+                break
+        finish(recipe, directory, models, progress)
+
+
+def run_stage(stage: StageSection, run: StageRun, context: Context, models: Models) -> Outcome:
+    """One stage by its type."""
+    match stage:
+        case ParentsStage():
+            return run_parents(stage, run, context, models)
+        case AssembleStage():
+            return run_assemble(stage, run, context, models)
+        case LoadStage():
+            return run_load(stage, run, context, models)
+        case AlignStage():
+            return run_align(stage, run, context, models)
+        case RewardModelStage():
+            return run_reward_model(stage, run, context, models)
+        case MpoStage():
+            return run_mpo(stage, run, context, models)
+        case GrpoStage():
+            return run_grpo(stage, run, context, models)
+        case EvaluateStage():
+            return run_evaluate(stage, run, context, models)
+    raise AssertionError(f"no code for stage type {stage.type}")
+
+
+def check_inputs(recipe: Recipe) -> None:
+    """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    if isinstance(recipe.data, FileData):
+        from vergence.data.problems import read_captions, read_problems
+
+        for file in (recipe.data.train, recipe.data.tuning, recipe.data.test):
+            read_problems(file, decode=True)
+        if any(isinstance(stage, AlignStage) for stage in recipe.stage):
+            read_captions(recipe.data.captions)
+
+
+def prepare_data(recipe: Recipe, directory: RunDirectory) -> DataFiles:
+    """The four data files; a built-in task writes its own into the run directory, once."""
+    match recipe.data:
+        case FileData() as files:
+            return DataFiles(files.train, files.captions, files.tuning, files.test)
+        case DigitsData() as digits:
+            from vergence.digits.files import write_dataset
+
+            folder = directory.data
+            if not folder.is_dir():
+                with whole_folder(folder) as target:
+                    write_dataset(
+                        target,
+                        seed=recipe.seed,
+                        train=digits.train,
+                        captions=digits.captions,
+                        tuning=digits.tuning,
+                        test=digits.test,
+                    )
+            return DataFiles(*(folder / f"{name}.jsonl" for name in ("train", "captions", "tuning", "test")))
+
+
+def finish(recipe: Recipe, directory: RunDirectory, models: Models, progress: Progress) -> None:
+    """Summary, final model, report; then the stage table."""
+    complete = all(directory.outcome(stage.label) is not None for stage in recipe.stage)
+    if complete and "policy" in models and not directory.final.is_dir():
+        with whole_folder(directory.final) as target:
+            shutil.copytree(models["policy"], target, dirs_exist_ok=True)
+    summary = write_summary(directory, recipe, complete)
+    from vergence.report.page import write_report
+
+    write_report(directory)
+    progress.say("")
+    progress.say(stage_table(summary))
+    progress.say(f"\nreport: {directory.report}" + (f"\nmodel:  {directory.final}" if complete else ""))

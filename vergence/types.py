@@ -1,0 +1,219 @@
+"""The nouns of the flow: one frozen type per stage of it.
+
+    Problem -> Prompt -> RolloutGroup -> ScoredGroup -> JudgedGroup -> Sample -> Draw -> TrainingSample
+                                              └-> PreferencePair
+
+The unit of work is the prompt group: a `Prompt` (its token ids and its images, by reference) exists once, and
+however many completions belong to it point at that one object. Nothing downstream repeats a prompt G times.
+
+Letters used for shapes everywhere:
+P prompts · G completions per prompt · B sequences · T completion tokens · S prompt tokens · V vocabulary ·
+N images · D width of a feature or of an embedding.
+
+One alignment everywhere: `logprobs[t]` belongs to `token_ids[t]` and is log p(token t | all tokens before t).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Metrics = dict[str, float]
+"""Metric name to value, e.g. `{"reward/accuracy": 0.61}`. Every name is explained in docs/metrics.md."""
+
+
+class Finish(StrEnum):
+    """Why a completion ended. An enum, because "ok" is never a boolean."""
+
+    STOP = "stop"
+    """The model produced its end token."""
+    LENGTH = "length"
+    """The token limit cut it off."""
+
+
+class Origin(StrEnum):
+    """Where a sample of an update comes from."""
+
+    FRESH = "fresh"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRef:
+    """A picture by reference; its pixels are read when features are computed, and never travel."""
+
+    path: str
+    """Absolute path of the file."""
+    sha256: str
+    """Of the file's bytes: the picture's identity in every cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question with its pictures and its answer.
+
+    Example: `Problem("test-7", "sum?", (image,), "15", "sum", frozenset("5640"), r"\\d(?==)")`
+    """
+
+    id: str
+    """Unique in its data set; part of the key of every random draw made for it."""
+    question: str
+    images: tuple[ImageRef, ...]
+    answer: str
+    category: str
+    """What per-category tables group by."""
+    objects: frozenset[str]
+    """What is visible in the pictures, as far as is known; empty where nothing is known."""
+    mentions: str
+    """Regular expression that finds the objects a response claims to see (CHAIR's lexicon); "" finds none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A problem together with the response to imitate: what alignment trains on."""
+
+    problem: Problem
+    target: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """A problem as the model reads it: the one copy that every completion of the group points at."""
+
+    problem: Problem
+    token_ids: Ints
+    """[S] chat template applied, image placeholders expanded."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Completion:
+    """One sampled answer."""
+
+    token_ids: Ints
+    """[T] with the end token, if it came to that."""
+    sampler_logprobs: Floats
+    """[T] under the distribution that was sampled from (temperature included)."""
+    finish: Finish
+    policy_version: int
+    """The number of the policy that sampled it: optimizer rounds since its stage began."""
+    text: str
+    """Decoded without special tokens."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RolloutGroup:
+    """One prompt and its G completions."""
+
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredGroup:
+    """A group after the reward."""
+
+    group: RolloutGroup
+    components: Mapping[str, Doubles]
+    """Component name to [G] raw values, before weights, bounds and gates."""
+    rule_rewards: Doubles
+    """[G] the part of the reward that rules decide: what "effective" is judged on."""
+    rewards: Doubles
+    """[G] the whole hybrid reward: what advantages are made of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedGroup:
+    """A group after the advantage."""
+
+    scored: ScoredGroup
+    advantages: Doubles
+    """[G] exactly 0.0 throughout where the group is not effective."""
+    effective: bool
+    """Whether the rule rewards of the group differ by more than the tolerance."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One completion that can teach: what the buffer keeps."""
+
+    prompt: Prompt
+    completion: Completion
+    advantage: float
+    reward: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """A sample chosen for an update."""
+
+    sample: Sample
+    origin: Origin
+    age: int
+    """Policy versions between sampling and this update; 0 when fresh."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSample:
+    """A draw with the denominators that its loss needs."""
+
+    draw: Draw
+    old_logprobs: Floats
+    """[T] log-probs under the policy that the clip is centred on."""
+    weights: Floats
+    """[T] off-policy correction; 1.0 when the sample is fresh."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreferencePair:
+    """Two completions of one prompt, the first better than the second."""
+
+    prompt: Prompt
+    chosen: Completion
+    rejected: Completion
+    margin: float
+    """How much better: reward-model score gap in calibrated units; infinite where only rules decided."""
+    source: str
+    """Which rule made the pair."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How completions are drawn."""
+
+    num_completions: int
+    """G."""
+    max_new_tokens: int
+    temperature: float
+    """0.0 is greedy."""
+
+
+class Generator(Protocol):
+    """What samples text; where it runs is its own business."""
+
+    def generate(
+        self, problems: Sequence[Problem], sampling: Sampling, *, seed: int, version: int
+    ) -> list[RolloutGroup]:
+        """P problems to P groups of G; a completion depends on (seed, problem id, its index) alone."""
+        ...
+
+
+class Reward(Protocol):
+    """What judges completions; it sees whole groups."""
+
+    def __call__(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
+        """P groups to P scored groups, in order."""
+        ...
+
+
+class Scorer(Protocol):
+    """A preference model: one number per completion, larger is better."""
+
+    def scores(self, groups: Sequence[RolloutGroup]) -> list[Doubles]:
+        """P groups to P arrays [G] of calibrated scores."""
+        ...
