@@ -15,12 +15,14 @@ Advantage = Callable[[Doubles], Doubles]
 
 def group_normalised(rewards: Doubles) -> Doubles:
     """R1V2 Eq. 6: (r - mean) / std, with the population's standard deviation plus 1e-4."""
-    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+    normalised: Doubles = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+    return normalised
 
 
 def group_centred(rewards: Doubles) -> Doubles:
     """r - mean (Dr. GRPO): the size of the advantage keeps the size of the reward."""
-    return rewards - rewards.mean()
+    centred: Doubles = rewards - rewards.mean()
+    return centred
 
 
 def is_effective(rule_rewards: Doubles, tolerance: float = TOLERANCE) -> bool:

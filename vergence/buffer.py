@@ -47,18 +47,14 @@ class SampleBuffer:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def top_up(
-        self, fresh: Sequence[Sample], size: int, *, version: int, rng: np.random.Generator
-    ) -> list[Draw]:
+    def top_up(self, fresh: Sequence[Sample], size: int, *, version: int, rng: np.random.Generator) -> list[Draw]:
         """All fresh samples, then as many kept ones as `size` leaves room for and the buffer can give.
 
         The fresh samples enter the buffer after the draw, so none of them is drawn twice. `version` is the policy's
         number now: samples more than `max_age` versions old are dropped before the draw.
         """
         limits = self.limits
-        self._kept = [
-            kept for kept in self._kept if version - kept.sample.completion.policy_version <= limits.max_age
-        ]
+        self._kept = [kept for kept in self._kept if version - kept.sample.completion.policy_version <= limits.max_age]
         chosen = self._choose(max(0, size - len(fresh)), rng)
         draws = [Draw(sample, Origin.FRESH, 0) for sample in fresh]
         for place in chosen:
@@ -77,16 +73,12 @@ class SampleBuffer:
         count = min(count, drawable)
         if count == 0:
             return []
-        chosen: list[int] = rng.choice(
-            len(priorities), count, replace=False, p=priorities / priorities.sum()
-        ).tolist()
+        chosen: list[int] = rng.choice(len(priorities), count, replace=False, p=priorities / priorities.sum()).tolist()
         return chosen
 
     def state_dict(self) -> dict[str, Any]:
         """Every kept sample, in order, with its number of uses."""
-        return sample_records([kept.sample for kept in self._kept]) | {
-            "uses": [kept.uses for kept in self._kept]
-        }
+        return sample_records([kept.sample for kept in self._kept]) | {"uses": [kept.uses for kept in self._kept]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The exact inverse of `state_dict`."""

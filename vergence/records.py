@@ -15,7 +15,7 @@ from vergence.types import Completion, Finish, ImageRef, PreferencePair, Problem
 def prompt_table(prompts: Sequence[Prompt]) -> tuple[list[dict[str, Any]], dict[int, int]]:
     """Each distinct prompt once, and where the prompt with a given identity stands in that list."""
     places: dict[int, int] = {}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for prompt in prompts:
         if id(prompt) not in places:
             places[id(prompt)] = len(rows)

@@ -22,9 +22,7 @@ def reference(path: Path, where: str) -> ImageRef:
     large. Truncation inside the pixel data is found by `check_whole`, or at the latest when the picture is decoded.
     """
     if not path.is_file():
-        raise DataError(
-            f"{where}: image {path}: no such file; correct the path, which is relative to the data file"
-        )
+        raise DataError(f"{where}: image {path}: no such file; correct the path, which is relative to the data file")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise DataError(f"{where}: image {path}: {size:,} bytes, the limit is {MAX_BYTES:,}; scale it down")
@@ -52,9 +50,7 @@ def load_image(image: ImageRef, where: str = "") -> Image.Image:
         try:
             return opened.convert("RGB")
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"{_prefix(where)}image {image.path}: cannot be decoded ({error}); replace it"
-            ) from error
+            raise DataError(f"{_prefix(where)}image {image.path}: cannot be decoded ({error}); replace it") from error
 
 
 @lru_cache(maxsize=1)

@@ -2,8 +2,8 @@
 
     {"id": "7", "question": "sum?", "images": ["images/7.png"], "answer": "15"}
 
-Optional keys: `category`, `objects` and `mentions` (what is visible, and the expression that finds claims about it), and
-`target` (the response to imitate, for captions).
+Optional keys: `category`, `objects` and `mentions` (what is visible, and the expression that finds claims about it),
+and `target` (the response to imitate, for captions).
 """
 
 import json
@@ -63,9 +63,7 @@ def read_captions(path: Path) -> list[Caption]:
     captions = []
     for line, row in _rows(path):
         if not row.get("target"):
-            raise DataError(
-                f'{path}, line {line}: a caption needs a non-empty "target"; add one, or remove the row'
-            )
+            raise DataError(f'{path}, line {line}: a caption needs a non-empty "target"; add one, or remove the row')
         captions.append(Caption(_problem(row, path, line), row["target"]))
     _check_ids([caption.problem for caption in captions], path)
     return captions
@@ -86,9 +84,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: not a JSON object ({error}); one object a line"
-            ) from None
+            raise DataError(f"{path}, line {number}: not a JSON object ({error}); one object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
         _check_keys(row, path, number)
@@ -98,11 +94,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _check_keys(row: dict[str, Any], path: Path, line: int) -> None:
-    for key, kind in _REQUIRED.items():
+    for key in _REQUIRED:
         if key not in row:
-            raise DataError(
-                f'{path}, line {line}: key "{key}" is missing; every row needs {", ".join(_REQUIRED)}'
-            )
+            raise DataError(f'{path}, line {line}: key "{key}" is missing; every row needs {", ".join(_REQUIRED)}')
     for key, value in row.items():
         kind = _REQUIRED.get(key) or _OPTIONAL.get(key)
         if kind is None:
@@ -113,9 +107,7 @@ def _check_keys(row: dict[str, Any], path: Path, line: int) -> None:
                 f'{path}, line {line}: "{key}" must be {_kind(kind)}, found {type(value).__name__} {value!r:.60}'
             )
     if not row["answer"].strip():
-        raise DataError(
-            f'{path}, line {line}: "answer" is empty, so no response could ever be right; fill it in'
-        )
+        raise DataError(f'{path}, line {line}: "answer" is empty, so no response could ever be right; fill it in')
 
 
 def _problem(row: dict[str, Any], path: Path, line: int) -> Problem:
@@ -142,14 +134,12 @@ def _check_ids(problems: Sequence[Problem], path: Path) -> None:
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:
-            raise DataError(
-                f'{path}: id "{problem.id}" occurs twice; ids key the random draws and must be unique'
-            )
+            raise DataError(f'{path}: id "{problem.id}" occurs twice; ids key the random draws and must be unique')
         seen.add(problem.id)
 
 
 def _kind(kind: type) -> str:
-    return {str: "a string", list: "a list"}[kind]
+    return "a string" if kind is str else "a list"
 
 
 @lru_cache(maxsize=4)

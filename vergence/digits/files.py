@@ -1,6 +1,7 @@
 """Writes the digits data set in the format that every other data set has: JSON lines beside a folder of pictures."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -65,5 +66,5 @@ def _write_images(folder: Path, name: str, scenes: Scenes) -> list[str]:
     return paths
 
 
-def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def _write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

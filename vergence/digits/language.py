@@ -116,18 +116,15 @@ def train_language(
     """Train the language model on the responses of the corpus."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed("init"))
-        model = Qwen3ForCausalLM(language_config(tokenizer)).to(device)
+        model: Any = Qwen3ForCausalLM(language_config(tokenizer))
+    model.to(device)
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
     learner = Learner(
-        [
-            ParameterGroup(
-                "language", dict(model.named_parameters()), settings.learning_rate, settings.weight_decay
-            )
-        ],
+        [ParameterGroup("language", dict(model.named_parameters()), settings.learning_rate, settings.weight_decay)],
         betas=(0.9, 0.98),
         clip_norm=1.0,
         schedule=cosine(settings.steps, warmup=0.1, floor=0.0),
@@ -136,7 +133,8 @@ def train_language(
     for step in run.steps(settings.steps, {"learner": learner}):
         rows = generator(run.seed(step, "batch")).integers(0, len(texts), settings.batch_size)
         run.log(learner.update(_parts(model, pack([texts[row] for row in rows]), device)))
-    return model.eval()
+    trained: Qwen3ForCausalLM = model.eval()
+    return trained
 
 
 def _parts(model: Any, packed: Packed, device: torch.device) -> Iterable:

@@ -47,9 +47,7 @@ def answer(question: str, digits: Sequence[int]) -> str:
     raise ValueError(f"no such question: {question!r}")
 
 
-def chain(
-    question: str, digits: Sequence[int], rng: np.random.Generator, error_rate: float
-) -> tuple[str, str]:
+def chain(question: str, digits: Sequence[int], rng: np.random.Generator, error_rate: float) -> tuple[str, str]:
     """A thought and the answer it leads to; each intermediate result is off by 1 or 2 with `error_rate`."""
 
     def slip(value: int) -> int:
@@ -74,9 +72,7 @@ def chain(
             return f"max={largest},min={smallest},{largest}-{smallest}={result}", str(result)
         case "even":
             flags = [(digit % 2 == 0) != (rng.random() < error_rate) for digit in digits]
-            return ",".join(f"{digit}={int(flag)}" for digit, flag in zip(digits, flags, strict=True)), str(
-                sum(flags)
-            )
+            return ",".join(f"{digit}={int(flag)}" for digit, flag in zip(digits, flags, strict=True)), str(sum(flags))
         case "prod":
             result = slip(a * d)
             return f"{a}*{d}={result}", str(result)

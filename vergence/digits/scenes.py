@@ -63,9 +63,7 @@ def draw_scenes(split: Split, count: int, *key: int | str) -> Scenes:
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     first = torch.stack([cos, shear * cos - sin, uniform(0.12)], dim=1)
     second = torch.stack([sin, shear * sin + cos, uniform(0.12)], dim=1)
-    grid = functional.affine_grid(
-        torch.stack([first, second], dim=1), [total, 1, CELL, CELL], align_corners=False
-    )
+    grid = functional.affine_grid(torch.stack([first, second], dim=1), [total, 1, CELL, CELL], align_corners=False)
     cells = functional.grid_sample(images[picked, None], grid, align_corners=False)
     tiles = cells.view(count, GRID, GRID, CELL, CELL).transpose(2, 3).reshape(count, SIDE, SIDE)
     pixels = (tiles.clamp(0, 1) * 255).round().to(torch.uint8)

@@ -75,11 +75,7 @@ def train_tower(run: StageRun, settings: TowerSettings, device: torch.device) ->
     """Train the reader, log its accuracy on the tuning pictures, return the tower without its head."""
     reader = DigitReader(run.seed("init")).to(device)
     learner = Learner(
-        [
-            ParameterGroup(
-                "vision", dict(reader.named_parameters()), settings.learning_rate, settings.weight_decay
-            )
-        ],
+        [ParameterGroup("vision", dict(reader.named_parameters()), settings.learning_rate, settings.weight_decay)],
         betas=(0.9, 0.999),
         clip_norm=1.0,
         schedule=cosine(settings.steps, warmup=0.1, floor=0.0),
@@ -93,7 +89,8 @@ def train_tower(run: StageRun, settings: TowerSettings, device: torch.device) ->
         run.log(learner.update(_parts(reader, pixels[rows], digits[rows])))
         if step + 1 == settings.steps:
             run.log(_accuracy(reader, normalised(tuning.pixels).to(device), tuning.digits.to(device)))
-    return reader.tower.eval()
+    tower: InternVLVisionModel = reader.tower.eval()
+    return tower
 
 
 def _parts(reader: DigitReader, pixels: Tensor, digits: Int[Tensor, "N 4"]) -> Iterable:

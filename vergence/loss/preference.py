@@ -8,9 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def implicit_rewards(
-    logprobs: Float[Tensor, "B"], ref_logprobs: Float[Tensor, "B"], beta: float
-) -> Float[Tensor, "B"]:
+def implicit_rewards(logprobs: Float[Tensor, "B"], ref_logprobs: Float[Tensor, "B"], beta: float) -> Float[Tensor, "B"]:
     """beta * log(pi(y|x) / pi_0(y|x)); both arguments are sums over the response's tokens."""
     return beta * (logprobs - ref_logprobs)
 
@@ -83,9 +81,7 @@ class MpoTerms:
 def mpo_loss(terms: MpoTerms, weights: MpoWeights) -> Float[Tensor, "B"]:
     """R1V2 Eq. 2: w1 * L_preference + w2 * L_quality + w3 * L_generation."""
     return (
-        weights.preference * terms.preference
-        + weights.quality * terms.quality
-        + weights.generation * terms.generation
+        weights.preference * terms.preference + weights.quality * terms.quality + weights.generation * terms.generation
     )
 
 

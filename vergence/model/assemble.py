@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vergence.errors import ModelError, ParityError
 from vergence.model.family import family_of
@@ -21,9 +21,7 @@ from vergence.model.policy import Policy
 TOLERANCE = 1e-5
 _CONTENT_WITH_IMAGES = (
     "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
-    "{% if part.type == 'image' %}"
-    + IMAGE_TOKEN
-    + "\n{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}"
+    "{% if part.type == 'image' %}" + IMAGE_TOKEN + "\n{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}"
 )
 
 
@@ -58,10 +56,8 @@ def assemble(vision: Path, language: Path, *, seed: int, device: torch.device) -
     _check_fits(vision, tower)
     _teach_images(tokenizer)
     rows = max(len(tokenizer), language_model.config.vocab_size)
-    text_config = type(language_model.config).from_dict(
-        language_model.config.to_dict() | {"vocab_size": rows}
-    )
-    config = InternVLConfig(
+    text_config = type(language_model.config).from_dict(language_model.config.to_dict() | {"vocab_size": rows})
+    config: Any = InternVLConfig(
         vision_config=tower.config,
         text_config=text_config,
         image_token_id=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
@@ -69,19 +65,22 @@ def assemble(vision: Path, language: Path, *, seed: int, device: torch.device) -
         downsample_ratio=0.5,
         tie_word_embeddings=bool(language_model.config.tie_word_embeddings),
     )
+    for part in (config.vision_config, config.text_config):
+        part._name_or_path = ""  # a path of this machine has no place in a checkpoint
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = InternVLForConditionalGeneration(config)
+        model: Any = InternVLForConditionalGeneration(config)
     model.model.vision_tower.load_state_dict(tower.state_dict())
     _copy_language(model, language_model)
     model.generation_config = language_model.generation_config
-    model.to(device).eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    model.to(device)
     policy = Policy(model, tokenizer, _image_processor(tower.config), family_of(config))
     parity = _parity(model, tower.to(device).eval(), language_model.to(device).eval(), seed)
     if parity.text_logits > TOLERANCE or parity.tower_features > 0.0:
         raise ParityError(
-            f"assembled from {vision} and {language}: text logits differ by {parity.text_logits:.2e} (limit {TOLERANCE})"
-            f" and tower features by {parity.tower_features:.2e} (limit 0) from the parents; nothing was written"
+            f"assembled from {vision} and {language}: text logits differ by {parity.text_logits:.2e} from the parent's "
+            f"(limit {TOLERANCE}) and tower features by {parity.tower_features:.2e} (limit 0); nothing was written"
         )
     return policy, parity
 
@@ -156,7 +155,7 @@ def _with_image_content(template: str) -> str:
     )
 
 
-def _copy_language(model: nn.Module, parent: nn.Module) -> None:
+def _copy_language(model: Any, parent: Any) -> None:
     """Copy every weight of the parent; rows of new tokens get the mean of the old ones, so that they start ordinary."""
     target = model.model.language_model.state_dict()
     for name, value in parent.model.state_dict().items():
@@ -186,7 +185,7 @@ def _image_processor(vision_config: Any) -> Any:
 
 
 @torch.no_grad()
-def _parity(model: nn.Module, tower: nn.Module, language: nn.Module, seed: int) -> Parity:
+def _parity(model: Any, tower: Any, language: Any, seed: int) -> Parity:
     device = next(model.parameters()).device
     rng = torch.Generator().manual_seed(seed)
     vocabulary = language.get_output_embeddings().weight.shape[0]

@@ -31,9 +31,7 @@ class Batch:
     """True on completion tokens."""
 
 
-def collate_prompts(
-    prompts: Sequence[Prompt], device: torch.device
-) -> tuple[Int[Tensor, "P S"], Bool[Tensor, "P S"]]:
+def collate_prompts(prompts: Sequence[Prompt], device: torch.device) -> tuple[Int[Tensor, "P S"], Bool[Tensor, "P S"]]:
     """Left-padded ids and their mask."""
     width = max(len(prompt.token_ids) for prompt in prompts)
     ids = torch.zeros(len(prompts), width, dtype=torch.long)

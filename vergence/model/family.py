@@ -1,4 +1,4 @@
-"""The seam between Vergence and a family of Hugging Face vision-language models: where its parts are, how images expand.
+"""The seam between Vergence and a family of Hugging Face models: where its parts are, how images expand.
 
 A family is one frozen value made by one small file. Everything else about a model is generic.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vergence.errors import ModelError
 
@@ -23,11 +23,11 @@ class Family:
     """`config.model_type` of the checkpoints it serves."""
     roles: dict[Role, tuple[str, ...]]
     """Role to the prefixes of its parameters' names."""
-    tower: Callable[[nn.Module, Tensor], Tensor]
+    tower: Callable[[Any, Tensor], Tensor]
     """(model, pixel tiles [K, 3, H, W]) -> tower features [K, tokens, D], up to but not including the adapter."""
-    project: Callable[[nn.Module, Tensor], Tensor]
+    project: Callable[[Any, Tensor], Tensor]
     """(model, tower features) -> image embeddings [K, tokens, width of the language model]."""
-    language: Callable[[nn.Module], nn.Module]
+    language: Callable[[Any], Any]
     """The decoder without its head: takes inputs_embeds and a cache, gives last_hidden_state."""
     image_token_id: Callable[[Any], int]
     """(config) -> the id of the placeholder that an image embedding replaces."""

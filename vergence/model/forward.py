@@ -126,7 +126,8 @@ def distribution(policy: Policy, hidden: Float[Tensor, "*N D"], temperature: flo
         logits = logits / temperature
     banned = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     banned[list(policy.banned_token_ids)] = True
-    return logits.masked_fill(banned, float("-inf")).log_softmax(-1)
+    spread: Tensor = logits.masked_fill(banned, float("-inf")).log_softmax(-1)
+    return spread
 
 
 def _attention(batch: Batch, width: int) -> Int[Tensor, "B W"] | None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from vergence.model.family import Family
 
@@ -14,7 +14,7 @@ IMAGE_END = "</img>"
 VIDEO_TOKEN = "<video>"
 
 
-def _tower(model: nn.Module, pixels: Tensor) -> Tensor:
+def _tower(model: Any, pixels: Tensor) -> Tensor:
     core, config = model.model, model.config
     layer = config.vision_feature_layer
     output = core.vision_tower(pixel_values=pixels, output_hidden_states=layer != -1)
@@ -22,7 +22,7 @@ def _tower(model: nn.Module, pixels: Tensor) -> Tensor:
     return shuffled(core, hidden, config)
 
 
-def shuffled(core: nn.Module, hidden: Tensor, config: Any) -> Tensor:
+def shuffled(core: Any, hidden: Tensor, config: Any) -> Tensor:
     """Drop the class token and fold neighbouring patches into one (pixel shuffle, R1V2 section 1.2)."""
     if config.vision_feature_select_strategy == "default":
         hidden = hidden[:, 1:]
@@ -32,7 +32,7 @@ def shuffled(core: nn.Module, hidden: Tensor, config: Any) -> Tensor:
     return folded.reshape(hidden.shape[0], -1, folded.shape[-1])
 
 
-def _project(model: nn.Module, features: Tensor) -> Tensor:
+def _project(model: Any, features: Tensor) -> Tensor:
     projected: Tensor = model.model.multi_modal_projector(features)
     return projected
 

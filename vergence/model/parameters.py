@@ -37,9 +37,7 @@ def role_parameters(policy: Policy) -> dict[Role, dict[str, nn.Parameter]]:
     for name, parameter in policy.model.named_parameters():
         owners = [role for role in ROLES if name.startswith(policy.family.roles[role])]
         if len(owners) != 1:
-            raise ModelError(
-                f"parameter {name} belongs to {owners or 'no role'}; its family must name exactly one"
-            )
+            raise ModelError(f"parameter {name} belongs to {owners or 'no role'}; its family must name exactly one")
         sorted_out[owners[0]][name] = parameter
     return sorted_out
 

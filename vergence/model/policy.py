@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from vergence.data.images import load_image
 from vergence.errors import DataError, ModelError
@@ -19,7 +18,8 @@ from vergence.types import ImageRef, Problem, Prompt
 class Policy:
     """A model, its tokenizer, its image processor and its family."""
 
-    model: nn.Module
+    model: Any
+    """A transformers vision-language model with a head."""
     tokenizer: Any
     image_processor: Any
     family: Family
@@ -32,7 +32,8 @@ class Policy:
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return next(self.model.parameters()).device
+        device: torch.device = self.model.device
+        return device
 
     @property
     def image_token_id(self) -> int:
@@ -63,7 +64,7 @@ def load_policy(directory: Path, device: torch.device) -> Policy:
         raise ModelError(f"{directory}: no config.json; expected a Hugging Face model directory")
     try:
         family = family_of(AutoConfig.from_pretrained(directory))
-        model = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32)
+        model: Any = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(directory)
         processor = family.image_processor(str(directory))
     except (OSError, ValueError, KeyError) as error:

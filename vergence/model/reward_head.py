@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
@@ -56,16 +57,19 @@ class RewardModel:
 
     @torch.no_grad()
     def scores(self, groups: Sequence[RolloutGroup]) -> list[Doubles]:
-        """P groups to P arrays [G] of calibrated scores."""
-        members = [(group.prompt, completion) for group in groups for completion in group.completions]
+        """P groups to P arrays [G] of calibrated scores; equal completions of a group are computed once."""
+        unique = [{one.token_ids.tobytes(): one for one in group.completions} for group in groups]
+        members = [
+            (group.prompt, one) for group, distinct in zip(groups, unique, strict=True) for one in distinct.values()
+        ]
         batch = collate(members, self.backbone.device)
         raw = raw_scores(self.backbone, self.head, batch, self.tower).double().cpu().numpy()
-        sizes = [len(group.completions) for group in groups]
-        scores, first = [], 0
-        for size in sizes:
-            scores.append(self.calibration.apply(raw[first : first + size]))
-            first += size
-        return scores
+        calibrated = iter(self.calibration.apply(raw).tolist())
+        tables = [{key: next(calibrated) for key in distinct} for distinct in unique]
+        return [
+            np.array([table[one.token_ids.tobytes()] for one in group.completions])
+            for group, table in zip(groups, tables, strict=True)
+        ]
 
 
 def raw_scores(backbone: Policy, head: nn.Linear, batch: Batch, tower: Tower) -> Float[Tensor, "B"]:
@@ -91,9 +95,7 @@ def save_reward_model(model: RewardModel, directory: Path, *, example_question: 
     """Backbone as an ordinary checkpoint, head and calibration beside it."""
     save_policy(model.backbone, directory, example_question=example_question)
     save_file({"weight": model.head.weight.detach().contiguous()}, directory / "reward_head.safetensors")
-    (directory / "reward.json").write_text(
-        json.dumps({"calibration": asdict(model.calibration)}, indent=2) + "\n"
-    )
+    (directory / "reward.json").write_text(json.dumps({"calibration": asdict(model.calibration)}, indent=2) + "\n")
 
 
 def load_reward_model(directory: Path, device: torch.device) -> RewardModel:

@@ -13,7 +13,7 @@ pipeline_tag: image-text-to-text
 # A vision-language model trained with Vergence
 
 An ordinary checkpoint: no remote code, no `vergence` needed. With torchvision installed, `AutoProcessor` and
-`AutoModelForImageTextToText` load it. Without torchvision, in ten lines:
+`AutoModelForImageTextToText` load it. Without torchvision:
 
 ```python
 import torch
@@ -25,7 +25,8 @@ model, tokenizer = AutoModelForImageTextToText.from_pretrained(folder), AutoToke
 pixels = AutoImageProcessor.from_pretrained(folder)(Image.open("picture.png").convert("RGB"), return_tensors="pt")
 message = {{"role": "user", "content": [{{"type": "image"}}, {{"type": "text", "text": question}}]}}
 prompt = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
-prompt = prompt.replace("<IMG_CONTEXT>", "<img>" + "<IMG_CONTEXT>" * {tokens} * int(pixels.pop("num_patches")[0]) + "</img>")
+tiles = int(pixels["num_patches"][0])
+prompt = prompt.replace("<IMG_CONTEXT>", "<img>" + "<IMG_CONTEXT>" * {tokens} * tiles + "</img>")
 inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
 answer = model.generate(**inputs, pixel_values=pixels["pixel_values"], max_new_tokens=64, do_sample=False)
 print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
@@ -36,7 +37,7 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 
 def save_policy(policy: Policy, directory: Path, *, example_question: str) -> None:
-    """Weights, config, tokenizer with its chat template, processors, generation config, and a README that loads them."""
+    """Weights, config, tokenizer with chat template, processors, generation config, and a README that loads them."""
     directory.mkdir(parents=True, exist_ok=True)
     policy.model.save_pretrained(directory)
     policy.model.generation_config.save_pretrained(directory)

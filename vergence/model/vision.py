@@ -96,9 +96,7 @@ class AblatedTower:
     def features(self, images: Sequence[ImageRef]) -> Float[Tensor, "K S D"]:
         """Features of the altered pictures; nothing is cached."""
         pixels, counts = pixel_tiles(self._policy, images)
-        altered = [
-            self._view(tiles, image) for tiles, image in zip(pixels.split(counts), images, strict=True)
-        ]
+        altered = [self._view(tiles, image) for tiles, image in zip(pixels.split(counts), images, strict=True)]
         return self._policy.family.tower(self._policy.model, torch.cat(altered).to(self._policy.device))
 
 

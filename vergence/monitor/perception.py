@@ -23,9 +23,7 @@ DEPENDENT = 0.1
 """A token whose divergence exceeds this many nats is counted as depending on the picture."""
 
 
-def token_divergence(
-    logprobs: Float[Tensor, "B T"], masked_logprobs: Float[Tensor, "B T"]
-) -> Float[Tensor, "B T"]:
+def token_divergence(logprobs: Float[Tensor, "B T"], masked_logprobs: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """k3 estimate per token of KL[pi(.|picture) || pi(.|masked picture)]; d is held to +-20 and the value to 10."""
     difference = (masked_logprobs - logprobs).clamp(-20, 20)
     return (difference.exp() - difference - 1).clamp(0, 10)

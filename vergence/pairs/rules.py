@@ -2,9 +2,9 @@
 
 Guards, in this order (MMPR's script; R1V2 names only the threshold):
 
-    entailment   skip when the chosen answer stands, as a whole word, in the rejected one: the rule may have misjudged it
+    entailment   skip when the rejected answer contains the chosen one as a word: the rule may have erred
     length       skip when one response is more than `max_length_ratio` times as long as the other
-    margin       skip when the preference model's score gap is below `min_margin` (R1V2's "threshold", in calibrated units)
+    margin       skip when the score gap is below `min_margin` (R1V2's "threshold", in calibrated units)
     per prompt   at most `max_per_prompt` pairs, the largest margins first
 """
 
@@ -55,9 +55,7 @@ def rules_only(scored: ScoredGroup) -> np.ndarray:
     return np.where(good, math.inf, 0.0)
 
 
-def harvest(
-    groups: Sequence[ScoredGroup], guards: PairGuards, scores: Scores, rng: np.random.Generator
-) -> PairHarvest:
+def harvest(groups: Sequence[ScoredGroup], guards: PairGuards, scores: Scores, rng: np.random.Generator) -> PairHarvest:
     """All pairs that the guards let through, in the order of the groups."""
     pairs: list[PreferencePair] = []
     refused: Counter[str] = Counter()
@@ -76,9 +74,7 @@ def harvest_metrics(result: PairHarvest) -> Metrics:
     """How many pairs were kept, and how many each guard refused."""
     margins = [pair.margin for pair in result.pairs if math.isfinite(pair.margin)]
     metrics = {"pairs/kept": float(len(result.pairs))}
-    metrics |= {
-        f"pairs/refused_{name.replace(' ', '_')}": float(count) for name, count in result.refused.items()
-    }
+    metrics |= {f"pairs/refused_{name.replace(' ', '_')}": float(count) for name, count in result.refused.items()}
     return metrics | ({"pairs/margin_mean": float(np.mean(margins))} if margins else {})
 
 
@@ -97,9 +93,7 @@ def _candidates(
                 refused[reason] += 1
             else:
                 source = "format" if right[other] else "correctness"
-                pairs.append(
-                    PreferencePair(scored.group.prompt, completions[good], completions[other], margin, source)
-                )
+                pairs.append(PreferencePair(scored.group.prompt, completions[good], completions[other], margin, source))
     return pairs
 
 

@@ -42,9 +42,7 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
 def builtin_names() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(
-        path.name[:-5]
-        for path in resources.files("vergence.recipes").iterdir()
-        if path.name.endswith(".toml")
+        path.name[:-5] for path in resources.files("vergence.recipes").iterdir() if path.name.endswith(".toml")
     )
 
 
@@ -93,9 +91,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         elif isinstance(here, dict):
             here = here.setdefault(part, {})
         else:
-            raise RecipeError(
-                f"--set {override}: {'.'.join(parts[:depth])} is a value and has no keys of its own"
-            )
+            raise RecipeError(f"--set {override}: {'.'.join(parts[:depth])} is a value and has no keys of its own")
     if not isinstance(here, dict):
         raise RecipeError(f"--set {override}: {'.'.join(parts[:-1])} is not a section; name a key inside it")
     here[parts[-1]] = parsed
@@ -107,9 +103,7 @@ def _stage(stages: list[Any], part: str, override: str) -> Any:
     for stage in stages:
         if isinstance(stage, dict) and part in (stage.get("name"), stage.get("type")):
             return stage
-    names = ", ".join(
-        str(stage.get("name", stage.get("type"))) for stage in stages if isinstance(stage, dict)
-    )
+    names = ", ".join(str(stage.get("name", stage.get("type"))) for stage in stages if isinstance(stage, dict))
     raise RecipeError(f'--set {override}: no stage "{part}"; the stages are {names}')
 
 
@@ -145,9 +139,7 @@ def _first_problem(error: ValidationError) -> str:
     found = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
-            return (
-                f"{place}: unknown key; remove it or correct its spelling (`vergence show` prints every key)"
-            )
+            return f"{place}: unknown key; remove it or correct its spelling (`vergence show` prints every key)"
         case "missing":
             return f"{place}: this key is required"
         case "union_tag_invalid":
@@ -170,17 +162,13 @@ def _is_tag(part: int | str) -> bool:
 
 
 def _short(value: Any) -> str:
-    return (
-        f"{type(value).__name__} {str(value)[:60]!r}" if not isinstance(value, (int, float)) else repr(value)
-    )
+    return f"{type(value).__name__} {str(value)[:60]!r}" if not isinstance(value, (int, float)) else repr(value)
 
 
 def _flat(value: Any, prefix: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return {
-            k: v
-            for key, item in value.items()
-            for k, v in _flat(item, f"{prefix}.{key}" if prefix else key).items()
+            k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}.{key}" if prefix else key).items()
         }
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return {k: v for n, item in enumerate(value) for k, v in _flat(item, f"{prefix}.{n}").items()}

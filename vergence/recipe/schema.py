@@ -126,9 +126,7 @@ class RewardSection(Section):
         }
         for key in fixed.get(self.preset, ()):
             if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(
-                    f'preset "{self.preset}" fixes {key}; remove the key, or use preset "calibrated"'
-                )
+                raise ValueError(f'preset "{self.preset}" fixes {key}; remove the key, or use preset "calibrated"')
         return self
 
     @property
@@ -168,9 +166,7 @@ def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     merged = dict(default)
     for key, value in given.items():
         below = default.get(key)
-        merged[key] = (
-            _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-        )
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 
@@ -394,14 +390,7 @@ class EvaluateStage(StageSection):
 
 
 Stage = Annotated[
-    ParentsStage
-    | AssembleStage
-    | LoadStage
-    | AlignStage
-    | RewardModelStage
-    | MpoStage
-    | GrpoStage
-    | EvaluateStage,
+    ParentsStage | AssembleStage | LoadStage | AlignStage | RewardModelStage | MpoStage | GrpoStage | EvaluateStage,
     Field(discriminator="type"),
 ]
 
@@ -423,9 +412,7 @@ class Recipe(Section):
         labels = [stage.label for stage in self.stage]
         for index, label in enumerate(labels):
             if label in labels[:index]:
-                raise ValueError(
-                    f'stage.{index}: a stage called "{label}" comes earlier; give it a name of its own'
-                )
+                raise ValueError(f'stage.{index}: a stage called "{label}" comes earlier; give it a name of its own')
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
 """The hybrid reward as one calibrated object (R1V2 Eq. 7: r = r_rule + r_theta + r_format).
 
-The paper's plain sum lets an unbounded preference score drown the rules, and leaves no group without an advantage. Here
-the score is calibrated and bounded, weighted, and by default given to correct answers only; "effective" is judged on the
-rules. The sum as printed is the preset `paper`.
+The paper's plain sum lets an unbounded preference score drown the rules, and leaves no group without an advantage.
+Here the score is calibrated and bounded, weighted, and by default given to correct answers only; "effective" is judged
+on the rules. The sum as printed is the preset `paper`.
 """
 
 from collections.abc import Callable, Sequence
@@ -107,11 +107,9 @@ def rule_scores(group: RolloutGroup) -> tuple[Doubles, Doubles]:
 
 
 def reward_metrics(scored: Sequence[ScoredGroup]) -> Metrics:
-    """Means of the components and of the whole; and how rules and preference agree (R1V2's reward hacking shows here)."""
+    """Means of the components and of the whole, and how rules and preference agree: reward hacking shows here."""
     names = scored[0].components
-    metrics = {
-        f"reward/{name}": float(np.mean([group.components[name] for group in scored])) for name in names
-    }
+    metrics = {f"reward/{name}": float(np.mean([group.components[name] for group in scored])) for name in names}
     metrics["reward/total"] = float(np.mean([group.rewards for group in scored]))
     if "preference" in names:
         right = np.concatenate([group.components["accuracy"] for group in scored]) > 0

@@ -96,7 +96,7 @@ def _grow(
 
     for step in range(sampling.max_new_tokens):
         spread = distribution(policy, hidden, sampling.temperature)
-        chosen = _choose(spread, noise[alive.cpu(), step : step + 1].to(device), sampling.temperature)
+        chosen = choose(spread, noise[alive.cpu(), step : step + 1].to(device), sampling.temperature)
         places = alive.cpu().numpy()
         token_ids[places, step] = chosen.cpu().numpy()
         logprobs[places, step] = spread.gather(1, chosen[:, None])[:, 0].cpu().numpy()
@@ -124,9 +124,7 @@ def _grow(
     return _Grown(token_ids, logprobs, lengths, stopped)
 
 
-def _choose(
-    logprobs: Float[Tensor, "B V"], uniform: Float[Tensor, "B U"], temperature: float
-) -> Int[Tensor, "B"]:
+def choose(logprobs: Float[Tensor, "B V"], uniform: Float[Tensor, "B U"], temperature: float) -> Int[Tensor, "B"]:
     """The most likely token when greedy, else the inverse of the cumulative distribution at `uniform`."""
     if temperature == 0.0:
         return logprobs.argmax(-1)

@@ -92,8 +92,8 @@ class RunDirectory:
 def opened(path: Path, recipe: Recipe) -> Iterator[RunDirectory]:
     """Claim a run directory for this recipe and hold it until the block ends.
 
-    Raises DirectoryError, having changed nothing, if the directory holds another run, something that is no run, or a run
-    that another process is working on.
+    Raises DirectoryError, having changed nothing, if the directory holds another run, something that is no run, or a
+    run that another process is working on.
     """
     known = path / "recipe.toml"
     if path.exists() and not path.is_dir():
@@ -128,9 +128,7 @@ def _locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise DirectoryError(
-                f"{path}: another process is working on this run; wait for it, or stop it"
-            ) from None
+            raise DirectoryError(f"{path}: another process is working on this run; wait for it, or stop it") from None
         yield
     finally:
         os.close(descriptor)  # which also gives the lock back, as does the death of the process

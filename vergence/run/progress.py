@@ -65,9 +65,7 @@ class Progress:
         self._shown.update({name: metrics[name] for name in _SHOWN if name in metrics})
         elapsed = time.monotonic() - self._begun
         left = elapsed / max(1, done - self._first) * (total - done)
-        figures = "  ".join(
-            f"{_SHOWN[name]} {_figure(self._shown[name])}" for name in _SHOWN if name in self._shown
-        )
+        figures = "  ".join(f"{_SHOWN[name]} {_figure(self._shown[name])}" for name in _SHOWN if name in self._shown)
         self._line = f"{self._stage:<14} step {done}/{total}  {figures}  {left:.0f} s left"
         if self._live is not None:
             self._live.update(Text(self._line, overflow="ellipsis", no_wrap=True))

@@ -1,7 +1,7 @@
 """One stage's life inside a run directory: its steps, its log, its checkpoints, its progress line."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -17,12 +17,11 @@ class StageRun:
     """Numbers the steps of a stage and makes stopping at any moment equal to not stopping.
 
     `steps` restores the newest checkpoint before the first step it yields, rolls the journals back to that checkpoint,
-    and writes a new one every `checkpoint_every` steps.
+    and writes a new one every `checkpoint_every` steps and after the last. A stage that stopped early is saved as if it
+    had reached its end, so resuming it does not go on.
     """
 
-    def __init__(
-        self, directory: Path, stage: str, *, seed: int, checkpoint_every: int, progress: Progress
-    ) -> None:
+    def __init__(self, directory: Path, stage: str, *, seed: int, checkpoint_every: int, progress: Progress) -> None:
         self.stage = stage
         self.folder = directory / "checkpoints" / stage / "steps"
         self._seed = seed
@@ -62,21 +61,21 @@ class StageRun:
             self._row, self._step = {}, step
             yield step
             self._end_step(step, total)
-            if self._stopped:
+            over = self._stopped or step + 1 == total
+            if over or (step + 1) % self._checkpoint_every == 0:
+                self._save(total if over else step + 1, parts)
+            if over:
                 break
-            if (step + 1) % self._checkpoint_every == 0 and step + 1 < total:
-                self._save(step + 1, parts)
         self._progress.end()
 
     def log(self, metrics: Mapping[str, float]) -> None:
         """Add metrics to the current step's line."""
         self._row.update(metrics)
 
-    def note_rollouts(self, rows: Callable[[], Sequence[Mapping[str, Any]]], *, every: int) -> None:
-        """Append the rows to the stage's rollout file on every `every`-th step."""
-        if self._step % every == 0:
-            for row in rows():
-                self._rollouts.append({"stage": self.stage, "step": self._step} | dict(row))
+    def note_rollouts(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append rows of sampled groups to the stage's rollout file."""
+        for row in rows:
+            self._rollouts.append({"stage": self.stage, "step": self._step} | dict(row))
 
     def seconds(self) -> float:
         """Wall seconds spent in this stage, earlier sessions included."""

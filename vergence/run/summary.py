@@ -30,9 +30,7 @@ def write_summary(directory: RunDirectory, recipe: Recipe, complete: bool) -> di
     found = {stage.label: directory.outcome(stage.label) for stage in recipe.stage}
     outcomes = {label: outcome for label, outcome in found.items() if outcome is not None}
     tested = {
-        label: row
-        for outcome in outcomes.values()
-        for label, row in outcome.details.get("test_rows", {}).items()
+        label: row for outcome in outcomes.values() for label, row in outcome.details.get("test_rows", {}).items()
     }
     summary = {
         "recipe": recipe.name,
@@ -74,8 +72,7 @@ def stage_table(summary: Mapping[str, Any]) -> Table:
 def versions() -> dict[str, str]:
     """Of everything that can change a number."""
     return {
-        name: version(name)
-        for name in ("vergence", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
+        name: version(name) for name in ("vergence", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
     }
 
 

@@ -35,9 +35,7 @@ class AlignParts:
     gauge: Gauge
 
 
-def align(
-    parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, target_accuracy: float
-) -> None:
+def align(parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, target_accuracy: float) -> None:
     """Imitate captions; stop as soon as the tuning split's greedy accuracy reaches the target."""
     for step in run.steps(max_steps, {"learner": parts.learner}):
         rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size)
@@ -96,7 +94,5 @@ def caption_targets(policy: Policy, context: Context) -> list[Target]:
         ids = policy.tokenizer(caption.target, add_special_tokens=False)["input_ids"]
         ids = np.asarray([*ids, policy.tokenizer.eos_token_id], dtype=np.int64)
         nothing = np.zeros(len(ids), dtype=np.float32)
-        targets.append(
-            (encode(policy, caption.problem), Completion(ids, nothing, Finish.STOP, 0, caption.target))
-        )
+        targets.append((encode(policy, caption.problem), Completion(ids, nothing, Finish.STOP, 0, caption.target)))
     return targets

@@ -23,6 +23,7 @@ from vergence.recipe.schema import (
     Recipe,
     Roles,
     SamplingSection,
+    Trained,
 )
 from vergence.rollout.local import LocalGenerator
 from vergence.run.directory import RunDirectory
@@ -80,13 +81,10 @@ def tower_for(policy: Policy, roles: Roles) -> Tower:
 
 def training(roles: Roles) -> dict[Role, Training]:
     """Role settings as the model room wants them."""
+    sections: dict[Role, Trained] = {"vision": roles.vision, "adapter": roles.adapter, "language": roles.language}
     return {
         role: Training(section.freeze, section.learning_rate, section.weight_decay)
-        for role, section in (
-            ("vision", roles.vision),
-            ("adapter", roles.adapter),
-            ("language", roles.language),
-        )
+        for role, section in sections.items()
     }
 
 

@@ -11,6 +11,7 @@ samples    <= P * G     + denominators and off-policy weights
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ from vergence.stages.context import (
 )
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
-from vergence.types import Draw, Generator, JudgedGroup, Metrics, Origin, Reward, Sampling, TrainingSample
+from vergence.types import Draw, Floats, Generator, JudgedGroup, Metrics, Origin, Reward, Sampling, TrainingSample
 from vergence.update.learner import Learner, LossPart
 from vergence.update.minibatch import Minibatch, minibatches
 
@@ -131,13 +132,11 @@ def train_grpo(
                 rng=generator(run.seed(step, "minibatches")),
             )
         ]
-        run.log(
-            generation_metrics(groups, generated - begun) | reward_metrics(scored) | advantage_metrics(judged)
-        )
+        run.log(generation_metrics(groups, generated - begun) | reward_metrics(scored) | advantage_metrics(judged))
         run.log(mention_metrics(count_groups(groups)) | draw_metrics(draws, batch_size, len(parts.buffer)))
         run.log(correction_metrics(samples) | mean_metrics(updates))
         run.log(parts.gauge(step, steps))
-        run.note_rollouts(lambda j=judged, d=draws: shown_rows(j, d), every=rollouts_every)
+        run.note_rollouts(shown_rows(judged, draws) if step % rollouts_every == 0 else [])
 
 
 def idle_length(judged: Sequence[JudgedGroup]) -> float:
@@ -160,7 +159,7 @@ def mean_metrics(updates: Sequence[Metrics]) -> Metrics:
     }
 
 
-def shown_rows(judged: Sequence[JudgedGroup], draws: Sequence[Draw]) -> list:
+def shown_rows(judged: Sequence[JudgedGroup], draws: Sequence[Draw]) -> list[dict[str, Any]]:
     """Two effective groups, one that taught nothing, and two samples out of the buffer, where there are such."""
     effective = [group for group in judged if group.effective][:2]
     dead = [group for group in judged if not group.effective][:1]
@@ -196,9 +195,7 @@ def surrogate_objective(
             )
             terms = surrogate.loss + penalty(batch, scores.logprobs)
             loss = reduce(terms, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
-            return LossPart(
-                loss, surrogate_metrics(samples, surrogate.ratio, surrogate.clipped, scores.entropy, batch)
-            )
+            return LossPart(loss, surrogate_metrics(samples, surrogate.ratio, surrogate.clipped, scores.entropy, batch))
 
         return part
 
@@ -304,13 +301,9 @@ def _reward(section: GrpoStage, context: Context, models: Models) -> Reward:
             return RuleReward(RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=0.0))
         case "paper":
             scorer = load_reward_model(models["reward_model"], context.device).uncalibrated()
-            return HybridReward(
-                RewardWeights(accuracy=1.0, format=1.0, preference=1.0), scorer, no_bound, no_gate
-            )
+            return HybridReward(RewardWeights(accuracy=1.0, format=1.0, preference=1.0), scorer, no_bound, no_gate)
         case "calibrated":
-            weights = RewardWeights(
-                accuracy=reward.accuracy, format=reward.format, preference=reward.preference
-            )
+            weights = RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=reward.preference)
             if not reward.uses_preference:
                 return RuleReward(weights)
             scorer = load_reward_model(models["reward_model"], context.device)
@@ -323,16 +316,14 @@ def _correction(section: GrpoStage, policy: Policy, tower: Tower) -> Correction:
             return stored_clip()
         case "decoupled":
 
-            def proximal(draws: Sequence[Draw]) -> list:
+            def proximal(draws: Sequence[Draw]) -> list[Floats]:
                 members = [(draw.sample.prompt, draw.sample.completion) for draw in draws]
                 return logprobs_of(policy, tower, members, temperature=section.sampling.temperature)
 
             return decoupled(proximal, section.buffer.correction_limit)
 
 
-def _penalty(
-    section: GrpoStage, context: Context, models: Models
-) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
+def _penalty(section: GrpoStage, context: Context, models: Models) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
     if section.kl_weight == 0:
         return no_penalty
     reference = load_policy(models["policy"], context.device)

@@ -112,19 +112,16 @@ def train_mpo(
 ) -> None:
     """The policy that samples a round's pairs is that round's reference, so its own log-probs serve as log pi_0."""
     total = rounds * steps_per_round
-    state = {"learner": parts.learner, "pool": parts.pool, "quality": parts.quality}
-    for step in run.steps(total, state):
+    for step in run.steps(total, {"learner": parts.learner, "pool": parts.pool, "quality": parts.quality}):
         round_, step_of_round = divmod(step, steps_per_round)
         if step_of_round == 0:
             problems = parts.problems.take(round_, prompts_per_round)
-            groups = parts.generator.generate(
-                problems, sampling, seed=run.seed(round_, "rollout"), version=step
-            )
+            groups = parts.generator.generate(problems, sampling, seed=run.seed(round_, "rollout"), version=step)
             scored = parts.reward(parts.at_unit_temperature(groups))
             harvested = parts.pairing(scored, generator(run.seed(round_, "pairs")))
             parts.pool.refill(harvested.pairs)
             run.log(round_metrics(scored, harvested) | parts.watch(0, groups))
-            run.note_rollouts(lambda scored=scored: rollout_rows(scored[:8]), every=1)
+            run.note_rollouts(rollout_rows(scored[:8]))
 
         pairs = parts.pool.take(step_of_round, batch_size, seed=run.seed(round_, "order"))
         run.log(parts.learner.update([preference_part(parts, pairs, beta, weights)]))
@@ -138,9 +135,7 @@ def preference_part(
 
     def part() -> LossPart:
         count = len(pairs)
-        members = [(pair.prompt, pair.chosen) for pair in pairs] + [
-            (pair.prompt, pair.rejected) for pair in pairs
-        ]
+        members = [(pair.prompt, pair.chosen) for pair in pairs] + [(pair.prompt, pair.rejected) for pair in pairs]
         batch = collate(members, parts.policy.device)
         logprobs = token_scores(parts.policy, batch, temperature=1.0, tower=parts.tower).logprobs
         reference = torch.tensor(
@@ -224,9 +219,7 @@ def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) 
     return Outcome({"policy": entry}, tuning_row(run, context), {"updates": parts.learner.updates})
 
 
-def _judge(
-    section: MpoStage, context: Context, models: Models
-) -> tuple[Reward, Callable[[ScoredGroup], np.ndarray]]:
+def _judge(section: MpoStage, context: Context, models: Models) -> tuple[Reward, Callable[[ScoredGroup], np.ndarray]]:
     """The reward that scores a round's groups, and where a pair's margin is read from."""
     match section.pairs.judge:
         case "rules":
@@ -252,9 +245,7 @@ def _rescored(policy: Policy, tower: Tower) -> AtUnitTemperature:
                     replace(completion, sampler_logprobs=logprobs)
                     for completion, logprobs in zip(
                         group.completions,
-                        logprobs_of(
-                            policy, tower, [(group.prompt, one) for one in group.completions], temperature=1.0
-                        ),
+                        logprobs_of(policy, tower, [(group.prompt, one) for one in group.completions], temperature=1.0),
                         strict=True,
                     )
                 ),

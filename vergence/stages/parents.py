@@ -70,9 +70,7 @@ def _key(section: ParentsStage, context: Context) -> str:
         "seed": context.recipe.seed,
         "device": str(context.device),
         "threads": torch.get_num_threads(),
-        "versions": [
-            version(name) for name in ("vergence", "torch", "transformers", "numpy", "scikit-learn")
-        ],
+        "versions": [version(name) for name in ("vergence", "torch", "transformers", "numpy", "scikit-learn")],
     }
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:24]
 

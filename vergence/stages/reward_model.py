@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from vergence.errors import RunError
 from vergence.loss.preference import bradley_terry_loss
 from vergence.model.batch import collate
 from vergence.model.parameters import trainable_groups
@@ -65,9 +66,7 @@ def pair_accuracy(parts: RewardModelParts) -> float:
     return float((chosen > rejected).float().mean())
 
 
-def make_pairs(
-    groups: Sequence[RolloutGroup], policy: Policy, rng: np.random.Generator
-) -> list[PreferencePair]:
+def make_pairs(groups: Sequence[RolloutGroup], policy: Policy, rng: np.random.Generator) -> list[PreferencePair]:
     """For each good response: against a worse one of its group, against a corruption of itself, and against elsewhere.
 
     Good is right and well-formed. A response to another problem is used where that problem's answer differs.
@@ -112,7 +111,7 @@ def run_reward_model(section: RewardModelStage, run: StageRun, context: Context,
         problems, sampling(section.sampling), seed=run.seed("rollout"), version=0
     )
     head = fresh_head(backbone, run.seed("head"))
-    head_group = ParameterGroup("head", {"head.weight": head.weight}, section.head_learning_rate, 0.0)
+    head_group = ParameterGroup("head", dict(head.named_parameters()), section.head_learning_rate, 0.0)
     parts = RewardModelParts(
         backbone=backbone,
         head=head,
@@ -154,9 +153,7 @@ def calibrate(parts: RewardModelParts, groups: Sequence[RolloutGroup]) -> Calibr
 
 
 def _scores(parts: RewardModelParts, pairs: Sequence[PreferencePair]) -> tuple[torch.Tensor, torch.Tensor]:
-    members = [(pair.prompt, pair.chosen) for pair in pairs] + [
-        (pair.prompt, pair.rejected) for pair in pairs
-    ]
+    members = [(pair.prompt, pair.chosen) for pair in pairs] + [(pair.prompt, pair.rejected) for pair in pairs]
     scores = raw_scores(parts.backbone, parts.head, collate(members, parts.backbone.device), parts.tower)
     return scores[: len(pairs)], scores[len(pairs) :]
 
@@ -168,8 +165,6 @@ def _length_baseline(pairs: Sequence[PreferencePair]) -> float:
 
 
 def _check_pairs(parts: RewardModelParts) -> None:
-    from vergence.errors import RunError
-
     if not parts.pairs or not parts.held_out:
         raise RunError(
             "reward_model: the policy gave no right and well-formed response to build pairs on; "

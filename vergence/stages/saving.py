@@ -25,7 +25,7 @@ def save_stage_policy(policy: Policy, label: str, context: Context) -> str:
 def tuning_row(run: StageRun, context: Context) -> StageRow:
     """The stage's row, from its lines in metrics.jsonl, so that a resumed stage says the same."""
     lines = stage_lines(context, run.stage)
-    measured = next((line for line in reversed(lines) if "tuning/greedy_accuracy" in line), {})
+    measured: Mapping[str, Any] = next((line for line in reversed(lines) if "tuning/greedy_accuracy" in line), {})
     ratios = [line["effective/fresh"] for line in lines if "effective/fresh" in line]
     window = max(1, len(ratios) // 10)
     return StageRow(

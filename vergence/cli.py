@@ -1,0 +1,211 @@
+"""The door: `vergence COMMAND ...`. Parses, calls, turns errors into one line and an exit code. No logic.
+
+0 done · 1 the run failed · 2 the input was wrong. torch is imported only by commands that compute.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vergence import __version__
+from vergence.errors import VergenceError
+
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the `vergence` command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        command(options)
+    except VergenceError as error:
+        print(f"vergence: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("vergence: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"vergence: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, whole."""
+    top = argparse.ArgumentParser(
+        prog="vergence", description="Hybrid reinforcement learning for vision-language models (Skywork R1V2)."
+    )
+    top.add_argument("--version", action="version", version=f"vergence {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    run = _command(commands, "run", _run, "run the stages of a recipe; run again to continue where it stopped")
+    run.add_argument("recipe", metavar="RECIPE", help="a TOML file, or the name of a built-in recipe")
+    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/NAME-seedSEED)")
+    _add_set(run)
+    run.add_argument("--stop-after", metavar="STAGE", help="stop when this stage is done")
+    _add_verbosity(run)
+
+    demo = _command(commands, "demo", _demo, "the built-in digits recipe: the whole method, offline, in minutes")
+    demo.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/digits-seedSEED)")
+    _add_set(demo)
+    demo.add_argument("--stop-after", metavar="STAGE", help="stop when this stage is done")
+    _add_verbosity(demo)
+
+    check = _command(commands, "check", _check, "validate a recipe without running anything")
+    check.add_argument("recipe", metavar="RECIPE")
+    _add_set(check)
+
+    show = _command(commands, "show", _show, "print the resolved recipe, every default written out")
+    show.add_argument("recipe", metavar="RECIPE")
+    _add_set(show)
+
+    put = _command(commands, "assemble", _assemble, "vision tower + fresh adapter + language model -> one model")
+    put.add_argument("--vision", type=Path, required=True, metavar="DIR")
+    put.add_argument("--language", type=Path, required=True, metavar="DIR")
+    put.add_argument("--out", type=Path, required=True, metavar="DIR")
+    put.add_argument("--seed", type=int, default=0, help="of the adapter's weights (default: 0)")
+
+    evaluate = _command(commands, "eval", _eval, "answer a data file and grade the answers")
+    evaluate.add_argument("model", type=Path, metavar="MODEL_DIR")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="FILE", help="JSON lines (docs/data.md)")
+    evaluate.add_argument(
+        "--samples", type=_count, default=0, metavar="K", help="answers per problem; 0 is one greedy answer (default)"
+    )
+    evaluate.add_argument("--out", type=Path, metavar="FILE", help="write every answer with its verdict, as JSON lines")
+    evaluate.add_argument("--max-new-tokens", type=_count, default=64, metavar="N")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+
+    report = _command(commands, "report", _report, "rebuild the report of a run")
+    report.add_argument("run", type=Path, metavar="RUN_DIR")
+
+    chat = _command(commands, "chat", _chat, "answer one question about one picture")
+    chat.add_argument("model", type=Path, metavar="MODEL_DIR")
+    chat.add_argument("--image", type=Path, required=True, metavar="FILE")
+    chat.add_argument("question")
+    chat.add_argument("--max-new-tokens", type=_count, default=256, metavar="N")
+    chat.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
+    chat.add_argument("--seed", type=int, default=0)
+    chat.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    return top
+
+
+def _run(options: argparse.Namespace) -> None:
+    from vergence.recipe.load import load_recipe
+
+    recipe = load_recipe(options.recipe, options.set)
+    _quieten_threads()
+    from vergence.commands.run import run_command
+
+    run_command(recipe, options.out, stop_after=options.stop_after, quiet=options.quiet, verbose=options.verbose)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    options.recipe = "digits"
+    _run(options)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from vergence.recipe.load import load_recipe
+
+    recipe = load_recipe(options.recipe, options.set)
+    print(f"{options.recipe}: ok, {len(recipe.stage)} stages: {', '.join(stage.label for stage in recipe.stage)}")
+
+
+def _show(options: argparse.Namespace) -> None:
+    from vergence.recipe.load import load_recipe, to_toml
+
+    print(to_toml(load_recipe(options.recipe, options.set)), end="")
+
+
+def _assemble(options: argparse.Namespace) -> None:
+    _quieten_threads()
+    from vergence.commands.assemble import assemble_command
+
+    assemble_command(options.vision, options.language, options.out, seed=options.seed)
+
+
+def _eval(options: argparse.Namespace) -> None:
+    _quieten_threads()
+    from vergence.commands.evaluate import eval_command
+
+    eval_command(
+        options.model,
+        options.data,
+        samples=options.samples,
+        out=options.out,
+        max_new_tokens=options.max_new_tokens,
+        seed=options.seed,
+        device=options.device,
+    )
+
+
+def _report(options: argparse.Namespace) -> None:
+    from vergence.report.page import write_report
+    from vergence.run.directory import existing
+
+    directory = existing(options.run)
+    write_report(directory)
+    print(directory.report)
+
+
+def _chat(options: argparse.Namespace) -> None:
+    _quieten_threads()
+    from vergence.commands.chat import chat_command
+
+    chat_command(
+        options.model,
+        options.image,
+        options.question,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        seed=options.seed,
+        device=options.device,
+    )
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command, summary: str
+) -> argparse.ArgumentParser:
+    sub = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    sub.set_defaults(command=command)
+    return sub
+
+
+def _add_set(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a key, e.g. seed=1 or stage.grpo.steps=50; may be repeated",
+    )
+
+
+def _add_verbosity(sub: argparse.ArgumentParser) -> None:
+    level = sub.add_mutually_exclusive_group()
+    level.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    level.add_argument("--verbose", action="store_true", help="print a line every ten steps")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, found {value}")
+    return value
+
+
+def _quieten_threads() -> None:
+    """Waiting OpenMP threads must sleep, not spin: beside another busy process, spinning is many times slower.
+
+    The OpenMP library reads these when it starts, so they are set before torch is first imported.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""`vergence eval`."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from vergence.commands.quiet import quieten_libraries
+from vergence.data.problems import read_problems
+from vergence.evaluation.measure import Figures, answer_all, figures, prediction_rows
+from vergence.model.device import choose_device
+from vergence.model.policy import load_policy
+from vergence.model.vision import CachedTower
+from vergence.rollout.local import LocalGenerator
+from vergence.run.checkpoint import write_whole
+
+
+def eval_command(
+    model: Path, data: Path, *, samples: int, out: Path | None, max_new_tokens: int, seed: int, device: str
+) -> None:
+    """Answer every problem of a file, grade, print the figures, and write the answers if asked to."""
+    quieten_libraries()
+    problems = read_problems(data, decode=True)
+    policy = load_policy(model, choose_device(device))
+    generator = LocalGenerator(policy, CachedTower(policy))
+    groups = answer_all(generator, problems, samples=samples, max_new_tokens=max_new_tokens, seed=seed)
+    if out is not None:
+        write_whole(out, "".join(json.dumps(row) + "\n" for row in prediction_rows(groups)))
+    Console().print(figures_table(figures(groups), greedy=samples == 0), highlight=False)
+
+
+def figures_table(result: Figures, *, greedy: bool) -> Table:
+    """The figures of one evaluation."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    name = "accuracy (greedy)" if greedy else f"avg@{result.num_samples}"
+    interval = f"[{100 * result.accuracy.low:.1f}, {100 * result.accuracy.high:.1f}]"
+    table.add_row("problems", str(result.num_problems))
+    table.add_row(name, f"{100 * result.accuracy.mean:.1f}  95 % interval {interval}")
+    if result.num_samples > 1:
+        table.add_row(f"pass@{result.num_samples}", f"{100 * result.pass_at_k:.1f}")
+    table.add_row("format rate", f"{100 * result.format_rate:.1f}")
+    if result.mentions.responses:
+        table.add_row("hallucinating responses", f"{100 * result.mentions.response_rate:.1f}")
+        table.add_row("hallucinated mentions", f"{100 * result.mentions.mention_rate:.1f}")
+    else:
+        table.add_row("hallucination", "unknown: the data name no visible objects")
+    for category, accuracy in result.categories.items():
+        table.add_row(f"  {category}", f"{100 * accuracy:.1f}")
+    return table
