@@ -58,7 +58,7 @@ def rules_only(scored: ScoredGroup) -> np.ndarray:
 def harvest(groups: Sequence[ScoredGroup], guards: PairGuards, scores: Scores, rng: np.random.Generator) -> PairHarvest:
     """All pairs that the guards let through, in the order of the groups."""
     pairs: list[PreferencePair] = []
-    refused: Counter[str] = Counter()
+    refused: Counter[str] = Counter({"entailment": 0, "length": 0, "margin": 0, "per prompt": 0})
     for scored in groups:
         candidates = _candidates(scored, guards, scores(scored), refused)
         # distinct responses first, then the clearest pairs; ties in random order

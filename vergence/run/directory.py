@@ -81,7 +81,9 @@ class RunDirectory:
             "row": asdict(outcome.row),
             "details": dict(outcome.details),
         }
-        write_whole(self.stage_folder(label) / "done.json", json.dumps(record, indent=2) + "\n")
+        folder = self.stage_folder(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "done.json", json.dumps(record, indent=2) + "\n")
 
     def model_path(self, entry: str) -> Path:
         """A model's directory from its entry in an outcome."""

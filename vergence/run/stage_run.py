@@ -23,7 +23,8 @@ class StageRun:
 
     def __init__(self, directory: Path, stage: str, *, seed: int, checkpoint_every: int, progress: Progress) -> None:
         self.stage = stage
-        self.folder = directory / "checkpoints" / stage / "steps"
+        owner, _, part = stage.partition("/")
+        self.folder = directory / "checkpoints" / owner / "steps" / part
         self._seed = seed
         self._checkpoint_every = checkpoint_every
         self._progress = progress

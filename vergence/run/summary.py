@@ -19,9 +19,9 @@ COLUMNS = (
     ("greedy_accuracy", "greedy"),
     ("sampled_accuracy", "sampled"),
     ("format_rate", "form"),
-    ("hallucination_rate", "hallucination"),
-    ("effective_ratio_first", "effective, first"),
-    ("effective_ratio_last", "effective, last"),
+    ("hallucination_rate", "halluc."),
+    ("effective_ratio_first", "eff. first"),
+    ("effective_ratio_last", "eff. last"),
 )
 
 

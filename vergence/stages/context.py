@@ -53,9 +53,9 @@ class Context:
     device: torch.device
     progress: Progress
 
-    def train(self) -> Problems:
-        """The training problems."""
-        return Problems(tuple(read_problems(self.data.train, decode=False)), self.recipe.seed)
+    def train(self, run: StageRun) -> Problems:
+        """The training problems, in an order of the stage's own, so that stages do not share their first prompts."""
+        return Problems(tuple(read_problems(self.data.train, decode=False)), run.seed("problems"))
 
     def captions(self) -> list[Caption]:
         """The captions for alignment."""

@@ -246,7 +246,7 @@ def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models
     show_roles(policy, training(section.train), context)
     batch_size = section.prompts_per_step * section.sampling.num_completions
     parts = GrpoParts(
-        problems=context.train(),
+        problems=context.train(run),
         generator=LocalGenerator(policy, tower),
         reward=_reward(section, context, models),
         advantage=group_normalised if section.advantage == "normalised" else group_centred,

@@ -188,7 +188,7 @@ def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) 
     parts = MpoParts(
         policy=policy,
         tower=tower,
-        problems=context.train(),
+        problems=context.train(run),
         generator=LocalGenerator(policy, tower),
         at_unit_temperature=_as_sampled if section.sampling.temperature == 1.0 else _rescored(policy, tower),
         reward=reward,

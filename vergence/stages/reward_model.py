@@ -23,7 +23,7 @@ from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.stages.context import Context, Models, sampling, schedule, tower_for, training
 from vergence.stages.table import show_roles
-from vergence.types import Completion, Finish, PreferencePair, RolloutGroup
+from vergence.types import Completion, Finish, Metrics, PreferencePair, RolloutGroup
 from vergence.update.learner import Learner, LossPart, ParameterGroup
 
 
@@ -45,7 +45,7 @@ def train_reward_model(parts: RewardModelParts, run: StageRun, *, steps: int, ba
         rows = generator(run.seed(step, "batch")).integers(0, len(parts.pairs), batch_size)
         run.log(parts.learner.update([comparison(parts, [parts.pairs[row] for row in rows])]))
         if step + 1 == steps:
-            run.log({"held_out/pair_accuracy": pair_accuracy(parts)})
+            run.log(pair_accuracy(parts))
 
 
 def comparison(parts: RewardModelParts, pairs: Sequence[PreferencePair]) -> Callable[[], LossPart]:
@@ -60,10 +60,15 @@ def comparison(parts: RewardModelParts, pairs: Sequence[PreferencePair]) -> Call
 
 
 @torch.no_grad()
-def pair_accuracy(parts: RewardModelParts) -> float:
-    """Share of held-out pairs that are scored in the right order."""
+def pair_accuracy(parts: RewardModelParts) -> Metrics:
+    """Share of held-out pairs that are scored in the right order: of all, and by where the worse response came from."""
     chosen, rejected = _scores(parts, parts.held_out)
-    return float((chosen > rejected).float().mean())
+    right = (chosen > rejected).float().cpu()
+    metrics = {"held_out/pair_accuracy": float(right.mean())}
+    for source in sorted({pair.source for pair in parts.held_out}):
+        of_source = torch.tensor([pair.source == source for pair in parts.held_out])
+        metrics[f"held_out/pair_accuracy_{source}"] = float(right[of_source].mean())
+    return metrics
 
 
 def make_pairs(groups: Sequence[RolloutGroup], policy: Policy, rng: np.random.Generator) -> list[PreferencePair]:
@@ -106,7 +111,7 @@ def run_reward_model(section: RewardModelStage, run: StageRun, context: Context,
     backbone = load_policy(models["policy"], context.device)
     show_roles(backbone, training(section.train), context)
     tower = tower_for(backbone, section.train)
-    problems = context.train().take(0, section.prompts + section.held_out)
+    problems = context.train(run).take(0, section.prompts + section.held_out)
     groups = LocalGenerator(backbone, tower).generate(
         problems, sampling(section.sampling), seed=run.seed("rollout"), version=0
     )
@@ -132,8 +137,14 @@ def run_reward_model(section: RewardModelStage, run: StageRun, context: Context,
     model = RewardModel(backbone, head, tower, calibration)
     with whole_folder(folder) as target:
         save_reward_model(model, target, example_question=problems[0].question)
+    accuracy = pair_accuracy(parts)
     details = {
-        "held_out_pair_accuracy": pair_accuracy(parts),
+        "held_out_pair_accuracy": accuracy["held_out/pair_accuracy"],
+        "held_out_pair_accuracy_by_source": {
+            name.removeprefix("held_out/pair_accuracy_"): value
+            for name, value in accuracy.items()
+            if name != "held_out/pair_accuracy"
+        },
         "pairs": len(parts.pairs),
         "held_out_pairs": len(parts.held_out),
         "longer_is_better_accuracy": _length_baseline(parts.held_out),
