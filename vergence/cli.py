@@ -27,8 +27,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vergence: stopped; the same command continues from the last checkpoint", file=sys.stderr)
         return 1
-    except OSError as error:
-        print(f"vergence: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+    except Exception as error:  # the last resort: whatever else goes wrong is one line too, and never exit code 0
+        if os.environ.get("VERGENCE_TRACEBACK"):
+            raise
+        reason = " ".join(str(error).split()) or "no message"
+        hint = "VERGENCE_TRACEBACK=1 shows where; the same command continues from the last checkpoint"
+        print(f"vergence: {type(error).__name__}: {reason[:500]} ({hint})", file=sys.stderr)
         return 1
     return 0
 
@@ -77,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, metavar="FILE", help="write every answer with its verdict, as JSON lines")
     evaluate.add_argument("--max-new-tokens", type=_count, default=64, metavar="N")
     evaluate.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    evaluate.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
     report = _command(commands, "report", _report, "rebuild the report of a run")
     report.add_argument("run", type=Path, metavar="RUN_DIR")
@@ -89,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     chat.add_argument("--max-new-tokens", type=_count, default=256, metavar="N")
     chat.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default)")
     chat.add_argument("--seed", type=int, default=0)
-    chat.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    chat.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     return top
 
 

@@ -32,16 +32,19 @@ class Problems:
     seed: int
 
     def take(self, step: int, count: int) -> list[Problem]:
-        """The problems of one step: each epoch is a fresh shuffle, walked without gaps.
+        """The problems of one step: each epoch is a fresh shuffle, walked in whole steps, its remainder left out.
 
-        A function of the step alone, so resuming needs no cursor.
+        A function of the step alone, so resuming needs no cursor; no problem comes twice in one step. Raises DataError
+        if there are fewer problems than a step asks for.
         """
-        first = step * count
-        return [self._at(position) for position in range(first, first + count)]
-
-    def _at(self, position: int) -> Problem:
-        epoch, offset = divmod(position, len(self.rows))
-        return self.rows[_order(self.seed, epoch, len(self.rows))[offset]]
+        if count > len(self.rows):
+            raise DataError(
+                f"the training data has {len(self.rows)} problems and one step asks for {count}; "
+                "lower the number of prompts, or add problems"
+            )
+        epoch, place = divmod(step, len(self.rows) // count)
+        order = _order(self.seed, epoch, len(self.rows))
+        return [self.rows[row] for row in order[place * count : (place + 1) * count]]
 
 
 def read_problems(path: Path, *, decode: bool) -> list[Problem]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vergence.errors import ModelError, ParityError
 from vergence.model.family import family_of
 from vergence.model.internvl import IMAGE_END, IMAGE_START, IMAGE_TOKEN, VIDEO_TOKEN, shuffled
-from vergence.model.policy import Policy
+from vergence.model.policy import Policy, compute_dtype
 
 TOLERANCE = 1e-5
 _CONTENT_WITH_IMAGES = (
@@ -75,7 +75,7 @@ def assemble(vision: Path, language: Path, *, seed: int, device: torch.device) -
     model.generation_config = language_model.generation_config
     model.eval().requires_grad_(False)
     model.to(device)
-    policy = Policy(model, tokenizer, _image_processor(tower.config), family_of(config))
+    policy = Policy(model, tokenizer, _image_processor(tower.config), family_of(config), compute_dtype(device))
     parity = _parity(model, tower.to(device).eval(), language_model.to(device).eval(), seed)
     if parity.text_logits > TOLERANCE or parity.tower_features > 0.0:
         raise ParityError(

@@ -49,7 +49,8 @@ def embed_prompts(
     embedded: Tensor = policy.model.get_input_embeddings()(ids)
     if not images:
         return embedded
-    features = policy.family.project(policy.model, tower.features(images)).flatten(0, 1)
+    with policy.precision():
+        features = policy.family.project(policy.model, tower.features(images)).flatten(0, 1)
     places = ids == policy.image_token_id
     if int(places.sum()) != len(features):
         raise DataError(
@@ -70,14 +71,30 @@ def run_prompts(
     from transformers import DynamicCache
 
     embedded = embed_prompts(policy, ids, images, tower)
-    output = policy.family.language(policy.model)(
-        inputs_embeds=embedded,
-        attention_mask=None if bool(mask.all()) else mask.long(),
-        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-        past_key_values=DynamicCache(),
-        use_cache=True,
-    )
-    return Prefix(output.past_key_values, output.last_hidden_state[:, -1])
+    cache = DynamicCache()
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    hidden = continue_from(policy, cache, embedded, positions, None if bool(mask.all()) else mask.long())
+    return Prefix(cache, hidden[:, -1])
+
+
+def continue_from(
+    policy: Policy,
+    cache: Any,
+    embedded: Float[Tensor, "B L D"],
+    positions: Int[Tensor, "B L"],
+    attention: Int[Tensor, "B W"] | None,
+) -> Float[Tensor, "B L D"]:
+    """Run the language model on further embeddings; the cache grows by them."""
+    with policy.precision():
+        output = policy.family.language(policy.model)(
+            inputs_embeds=embedded,
+            attention_mask=attention,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+    hidden: Tensor = output.last_hidden_state
+    return hidden
 
 
 def completion_hidden(
@@ -94,14 +111,10 @@ def completion_hidden(
     prefix.cache.batch_select_indices(batch.owner)
     lengths = batch.prompt_mask.sum(1)[batch.owner]
     steps = torch.arange(token_ids.shape[1], device=token_ids.device)
-    output = policy.family.language(policy.model)(
-        inputs_embeds=policy.model.get_input_embeddings()(token_ids),
-        attention_mask=_attention(batch, token_ids.shape[1]),
-        position_ids=lengths[:, None] + steps,
-        past_key_values=prefix.cache,
-        use_cache=True,
-    )
-    return torch.cat([first, output.last_hidden_state], dim=1)
+    embedded = policy.model.get_input_embeddings()(token_ids)
+    attention = _attention(batch, token_ids.shape[1])
+    hidden = continue_from(policy, prefix.cache, embedded, lengths[:, None] + steps, attention)
+    return torch.cat([first, hidden], dim=1)
 
 
 def token_scores(policy: Policy, batch: Batch, *, temperature: float, tower: Tower) -> TokenScores:
@@ -121,7 +134,9 @@ def token_scores(policy: Policy, batch: Batch, *, temperature: float, tower: Tow
 
 def distribution(policy: Policy, hidden: Float[Tensor, "*N D"], temperature: float) -> Float[Tensor, "*N V"]:
     """Log-probabilities of the next token, in fp32."""
-    logits = policy.model.get_output_embeddings()(hidden).float()
+    with policy.precision():
+        logits = policy.model.get_output_embeddings()(hidden)
+    logits = logits.float()
     if temperature not in (0.0, 1.0):  # greedy choices are reported with their untempered probability
         logits = logits / temperature
     banned = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)

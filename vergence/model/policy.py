@@ -23,6 +23,8 @@ class Policy:
     tokenizer: Any
     image_processor: Any
     family: Family
+    compute_dtype: torch.dtype
+    """What forward passes compute in; weights stay fp32. bfloat16 on a GPU, float32 elsewhere."""
 
     @property
     def config(self) -> Any:
@@ -34,6 +36,10 @@ class Policy:
         """Where the model computes."""
         device: torch.device = self.model.device
         return device
+
+    def precision(self) -> "torch.autocast":
+        """Context in which every forward pass of this policy runs, in sampling and in training alike."""
+        return torch.autocast(self.device.type, self.compute_dtype, enabled=self.compute_dtype != torch.float32)
 
     @property
     def image_token_id(self) -> int:
@@ -72,7 +78,12 @@ def load_policy(directory: Path, device: torch.device) -> Policy:
         raise ModelError(f"{directory}: not a loadable vision-language model ({reason})") from error
     model.to(device).eval()  # dropout stays off: sampler and learner must compute the same numbers
     model.requires_grad_(False)
-    return Policy(model, tokenizer, processor, family)
+    return Policy(model, tokenizer, processor, family, compute_dtype(device))
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a GPU; float32 elsewhere, where it is exact and nothing is gained."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def encode(policy: Policy, problem: Problem) -> Prompt:

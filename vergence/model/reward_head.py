@@ -77,7 +77,7 @@ def raw_scores(backbone: Policy, head: nn.Linear, batch: Batch, tower: Tower) ->
     hidden = completion_hidden(backbone, batch, batch.token_ids, tower)
     last = batch.mask.sum(1)
     rows = torch.arange(len(last), device=last.device)
-    scores: Tensor = head(hidden[rows, last])[:, 0]
+    scores: Tensor = head(hidden[rows, last].float())[:, 0]
     return scores
 
 

@@ -25,6 +25,12 @@ class Tower(Protocol):
         ...
 
 
+def encode_tiles(policy: Policy, pixels: Float[Tensor, "K C H W"]) -> Float[Tensor, "K S D"]:
+    """One pass of the policy's tower over preprocessed tiles."""
+    with policy.precision():
+        return policy.family.tower(policy.model, pixels.to(policy.device))
+
+
 @final
 class CachedTower:
     """A frozen tower: every picture is decoded, preprocessed and encoded once, then kept up to a limit of bytes."""
@@ -53,7 +59,7 @@ class CachedTower:
     @torch.no_grad()
     def _compute(self, images: Sequence[ImageRef]) -> dict[str, Tensor]:
         pixels, counts = pixel_tiles(self._policy, images)
-        encoded = self._policy.family.tower(self._policy.model, pixels.to(self._policy.device))
+        encoded = encode_tiles(self._policy, pixels)
         return {image.sha256: part for image, part in zip(images, encoded.split(counts), strict=True)}
 
     def _keep(self, key: str, value: Tensor) -> None:
@@ -75,7 +81,7 @@ class LiveTower:
         """One forward pass over the pictures, each once."""
         unique = list({image.sha256: image for image in images}.values())
         pixels, counts = pixel_tiles(self._policy, unique)
-        encoded = self._policy.family.tower(self._policy.model, pixels.to(self._policy.device)).split(counts)
+        encoded = encode_tiles(self._policy, pixels).split(counts)
         place = {image.sha256: part for image, part in zip(unique, encoded, strict=True)}
         return torch.cat([place[image.sha256] for image in images])
 
@@ -97,7 +103,7 @@ class AblatedTower:
         """Features of the altered pictures; nothing is cached."""
         pixels, counts = pixel_tiles(self._policy, images)
         altered = [self._view(tiles, image) for tiles, image in zip(pixels.split(counts), images, strict=True)]
-        return self._policy.family.tower(self._policy.model, torch.cat(altered).to(self._policy.device))
+        return encode_tiles(self._policy, torch.cat(altered))
 
 
 def grey_view(pixels: Tensor, image: ImageRef) -> Tensor:

@@ -400,7 +400,7 @@ class Recipe(Section):
 
     name: Name
     seed: Annotated[int, Field(ge=0)] = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 takes as many as the process may use."""

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vergence.model.batch import collate_prompts
-from vergence.model.forward import distribution, run_prompts
+from vergence.model.forward import continue_from, distribution, run_prompts
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
 from vergence.seeds import generator
@@ -112,14 +112,8 @@ def _grow(
             cache.batch_select_indices(going)
         if attention is not None:
             attention = torch.cat([attention, attention.new_ones(len(alive), 1)], dim=1)
-        output = policy.family.language(policy.model)(
-            inputs_embeds=policy.model.get_input_embeddings()(chosen[:, None]),
-            attention_mask=attention,
-            position_ids=position[:, None],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        hidden = output.last_hidden_state[:, -1]
+        embedded = policy.model.get_input_embeddings()(chosen[:, None])
+        hidden = continue_from(policy, cache, embedded, position[:, None], attention)[:, -1]
         position = position + 1
     return _Grown(token_ids, logprobs, lengths, stopped)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from vergence.model.batch import collate_prompts
-from vergence.model.forward import distribution, run_prompts
+from vergence.model.forward import continue_from, distribution, run_prompts
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
 from vergence.rollout.decode import choose
@@ -28,10 +28,6 @@ def stream_tokens(
                 return
             written.append(int(chosen))
             yield policy.tokenizer.decode(written, skip_special_tokens=True)
-            output = policy.family.language(policy.model)(
-                inputs_embeds=policy.model.get_input_embeddings()(chosen[:, None]),
-                position_ids=torch.tensor([[ids.shape[1] + step]], device=policy.device),
-                past_key_values=cache,
-                use_cache=True,
-            )
-            hidden = output.last_hidden_state[:, -1]
+            position = torch.tensor([[ids.shape[1] + step]], device=policy.device)
+            embedded = policy.model.get_input_embeddings()(chosen[:, None])
+            hidden = continue_from(policy, cache, embedded, position, None)[:, -1]

@@ -57,10 +57,9 @@ from vergence.run.directory import Outcome
 from vergence.run.rollout_rows import judged_rows, replay_rows
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
-from vergence.stages.context import (
-    Context,
+from vergence.stages.context import Context, Models
+from vergence.stages.parts import (
     Gauge,
-    Models,
     Watch,
     gauge,
     generation_metrics,

@@ -42,19 +42,8 @@ from vergence.run.directory import Outcome
 from vergence.run.rollout_rows import rollout_rows
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
-from vergence.stages.context import (
-    Context,
-    Gauge,
-    Models,
-    Watch,
-    gauge,
-    logprobs_of,
-    sampling,
-    schedule,
-    tower_for,
-    training,
-    watch,
-)
+from vergence.stages.context import Context, Models
+from vergence.stages.parts import Gauge, Watch, gauge, logprobs_of, sampling, schedule, tower_for, training, watch
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
 from vergence.types import Generator, Metrics, PreferencePair, Reward, RolloutGroup, Sampling, ScoredGroup

@@ -21,7 +21,8 @@ from vergence.run.checkpoint import whole_folder
 from vergence.run.directory import Outcome, StageRow
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
-from vergence.stages.context import Context, Models, sampling, schedule, tower_for, training
+from vergence.stages.context import Context, Models
+from vergence.stages.parts import sampling, schedule, tower_for, training
 from vergence.stages.table import show_roles
 from vergence.types import Completion, Finish, Metrics, PreferencePair, RolloutGroup
 from vergence.update.learner import Learner, LossPart, ParameterGroup

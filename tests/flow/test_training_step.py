@@ -1,0 +1,239 @@
+"""The buffer, the correction and the losses through the real training step, on a small model with random weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from flow.test_forward import CPU, world  # noqa: F401 - the fixture
+from vergence.advantage import group_normalised
+from vergence.buffer import BufferLimits, SampleBuffer
+from vergence.correction import decoupled, stored_clip
+from vergence.data.problems import Problems
+from vergence.loss.reduce import sequence_mean, token_mean
+from vergence.model.batch import collate
+from vergence.model.forward import token_scores
+from vergence.model.parameters import Training, trainable_groups
+from vergence.model.policy import load_policy
+from vergence.model.reward_head import Calibration, RewardModel, fresh_head, load_reward_model, save_reward_model
+from vergence.model.save import save_policy
+from vergence.model.vision import CachedTower, LiveTower
+from vergence.rollout.local import LocalGenerator
+from vergence.run.journal import Journal
+from vergence.run.progress import Progress, Verbosity
+from vergence.run.stage_run import StageRun
+from vergence.stages.grpo import GrpoParts, no_penalty, surrogate_objective, train_grpo
+from vergence.stages.parts import logprobs_of
+from vergence.types import Sampling, ScoredGroup
+from vergence.update.learner import Learner
+from vergence.update.schedule import constant
+
+SAMPLING = Sampling(num_completions=4, max_new_tokens=6, temperature=1.0)
+
+
+class EvenReward:
+    """1 if the first token has an even id, which can be learnt; after `blind_after` calls always 1."""
+
+    def __init__(self, blind_after: int) -> None:
+        self._blind_after = blind_after
+        self._calls = 0
+
+    def __call__(self, groups):
+        self._calls += 1
+        blind = self._calls > self._blind_after
+        scored = []
+        for group in groups:
+            rewards = np.array([float(one.token_ids[0] % 2 == 0 or blind) for one in group.completions])
+            scored.append(ScoredGroup(group, {"accuracy": rewards, "format": rewards}, rewards, rewards))
+        return scored
+
+
+def train(
+    policy,
+    problems,
+    folder,
+    *,
+    steps,
+    capacity,
+    learning_rate=1e-3,
+    blind_after=10**9,
+    correction="decoupled",
+    live=False,
+):
+    """A few steps of the real loop; returns the rows it logged and the buffer."""
+    roles = {
+        "vision": Training(not live, learning_rate, 0.0),
+        "adapter": Training(False, learning_rate, 0.0),
+        "language": Training(False, learning_rate, 0.0),
+    }
+    tower = LiveTower(policy) if live else CachedTower(policy)
+
+    def proximal(draws):
+        return logprobs_of(
+            policy, tower, [(draw.sample.prompt, draw.sample.completion) for draw in draws], temperature=1.0
+        )
+
+    buffer = SampleBuffer(BufferLimits(capacity=capacity, exponent=1.0, max_age=10, max_uses=10))
+    learner = Learner(trainable_groups(policy, roles), betas=(0.9, 0.99), clip_norm=1.0, schedule=constant())
+    parts = GrpoParts(
+        problems=Problems(tuple(problems), 0),
+        generator=LocalGenerator(policy, tower),
+        reward=EvenReward(blind_after),
+        advantage=group_normalised,
+        buffer=buffer,
+        correct=decoupled(proximal, 2.0) if correction == "decoupled" else stored_clip(),
+        objective=surrogate_objective(
+            policy, tower, temperature=1.0, clip_low=0.2, clip_high=0.2, reduce=token_mean, penalty=no_penalty
+        ),
+        learner=learner,
+        gauge=lambda step, total: {},
+        watch=lambda step, groups: {},
+    )
+    run = StageRun(folder, "grpo", seed=0, checkpoint_every=100, progress=Progress(Console(), Verbosity.QUIET))
+    logged = []
+    original = Journal.append
+
+    def keep(self, row):
+        logged.append(dict(row))
+        original(self, row)
+
+    Journal.append = keep
+    try:
+        train_grpo(parts, run, steps=steps, prompts_per_step=4, minibatch_size=8, sampling=SAMPLING, rollouts_every=100)
+    finally:
+        Journal.append = original
+    return [row for row in logged if "wall_seconds" in row], buffer
+
+
+@pytest.fixture
+def fresh_policy(world, tmp_path):  # noqa: F811
+    policy, problems = world
+    save_policy(policy, tmp_path / "policy", example_question="sum?")
+    return load_policy(tmp_path / "policy", CPU), problems
+
+
+@pytest.mark.parametrize("correction", ["decoupled", "clip"])
+def test_with_an_unchanged_policy_a_replayed_sample_has_ratio_and_weight_one(fresh_policy, tmp_path, correction):
+    policy, problems = fresh_policy
+    rows, _ = train(policy, problems, tmp_path, steps=4, capacity=64, learning_rate=0.0, correction=correction)
+    replaying = [row for row in rows if row["buffer/replay_share"] > 0]
+    assert len(replaying) >= 2
+    for row in replaying:
+        assert row["loss/ratio_mean_replay"] == pytest.approx(1.0, abs=1e-5)
+        assert row["buffer/weight_mean"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_buffer_fills_the_batch_and_replay_moves_the_weights_when_nothing_fresh_can(fresh_policy, tmp_path):
+    """From the third step on every group ties. Without a buffer nothing is learnt; with one the weights still move."""
+    policy, problems = fresh_policy
+    rows, buffer = train(policy, problems, tmp_path, steps=4, capacity=64, blind_after=2)
+    assert rows[0]["buffer/replay_share"] == 0
+    assert [row["effective/fresh"] for row in rows[2:]] == [0.0, 0.0]
+    assert [row["buffer/replay_share"] for row in rows[2:]] == [1.0, 1.0]
+    assert rows[2]["effective/batch"] > 0
+    assert rows[2]["updates"] > 0
+    assert rows[2]["gradient_norm"] > 0
+    assert rows[3]["buffer/age_max"] == 3
+    assert len(buffer) > 0
+
+
+def test_without_a_buffer_a_step_of_ties_makes_no_update(fresh_policy, tmp_path):
+    policy, problems = fresh_policy
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    rows, buffer = train(policy, problems, tmp_path, steps=2, capacity=0, blind_after=0)
+    assert [row["updates"] for row in rows] == [0.0, 0.0]
+    assert len(buffer) == 0
+    assert all(torch.equal(before[name], value) for name, value in policy.model.state_dict().items())
+
+
+def test_the_vision_tower_is_trained_only_where_it_is_not_frozen(fresh_policy, tmp_path):
+    policy, problems = fresh_policy
+    for live, folder in ((False, "frozen"), (True, "live")):
+        before = {name: value.clone() for name, value in policy.model.named_parameters()}
+        train(policy, problems, tmp_path / folder, steps=1, capacity=16, live=live)
+        moved = {name for name, value in policy.model.named_parameters() if not torch.equal(before[name], value)}
+        assert any("multi_modal_projector" in name for name in moved)
+        assert any("vision_tower" in name for name in moved) is live
+
+
+def test_reinforcement_raises_what_is_rewarded(fresh_policy, tmp_path):
+    policy, problems = fresh_policy
+    rows, _ = train(policy, problems, tmp_path, steps=25, capacity=64, learning_rate=3e-3)
+    rewards = [row["reward/accuracy"] for row in rows]
+    assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.15
+
+
+def test_one_update_has_the_gradient_of_the_formula_written_out_plainly(fresh_policy):
+    """Sequence mean, fresh samples: R1V2 Eq. 8 by a loop over sequences and tokens."""
+    from vergence.types import Draw, Origin, Sample, TrainingSample
+    from vergence.update.minibatch import Minibatch
+
+    policy, problems = fresh_policy
+    tower = CachedTower(policy)
+    groups = LocalGenerator(policy, tower).generate(problems[:2], SAMPLING, seed=1, version=0)
+    policy.model.requires_grad_(True)
+    advantages = [0.7, -1.1, 0.4, 0.0, -0.3, 1.2, -0.9, 0.5]
+    members = [(group.prompt, one) for group in groups for one in group.completions]
+    samples = tuple(
+        TrainingSample(
+            Draw(Sample(prompt, one, advantage, 0.0), Origin.FRESH, 0),
+            one.sampler_logprobs - np.float32(0.1),
+            np.ones_like(one.sampler_logprobs),
+        )
+        for (prompt, one), advantage in zip(members, advantages, strict=True)
+    )
+    objective = surrogate_objective(
+        policy, tower, temperature=1.0, clip_low=0.2, clip_high=0.2, reduce=sequence_mean, penalty=no_penalty
+    )
+    part = objective(Minibatch(samples, 1, len(samples)))()
+
+    total = torch.zeros(())
+    for (prompt, one), advantage, sample in zip(members, advantages, samples, strict=True):
+        scores = token_scores(policy, collate([(prompt, one)], CPU), temperature=1.0, tower=tower).logprobs[0]
+        for place in range(len(one.token_ids)):
+            ratio = torch.exp(scores[place] - float(sample.old_logprobs[place]))
+            clipped = min(max(float(ratio.detach()), 0.8), 1.2)
+            unclipped = float(ratio.detach()) * advantage <= clipped * advantage
+            term = ratio * advantage if unclipped else torch.tensor(clipped * advantage)
+            total = total - term / len(one.token_ids) / len(members)
+    assert float(part.loss) == pytest.approx(float(total), abs=1e-6)
+    weight = policy.model.model.multi_modal_projector.linear_2.weight
+    ours, theirs = (torch.autograd.grad(value, weight)[0] for value in (part.loss, total))
+    assert torch.allclose(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_computing_in_bfloat16_stays_close_and_still_learns(fresh_policy, tmp_path):
+    """What a GPU does by default, made to run on a CPU."""
+    policy, problems = fresh_policy
+    half = replace(policy, compute_dtype=torch.bfloat16)
+    members = [
+        (group.prompt, one)
+        for group in LocalGenerator(half, CachedTower(half)).generate(problems, SAMPLING, seed=0, version=0)
+        for one in group.completions
+    ]
+    batch = collate(members, CPU)
+    with torch.no_grad():
+        exact = token_scores(policy, batch, temperature=1.0, tower=CachedTower(policy)).logprobs
+        rough = token_scores(half, batch, temperature=1.0, tower=CachedTower(half)).logprobs
+    assert rough.dtype == torch.float32
+    assert 0 < float((exact - rough).abs().max()) < 0.3
+    rows, _ = train(half, problems, tmp_path, steps=2, capacity=16)
+    assert all(np.isfinite(row["loss"]) for row in rows)
+    assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
+
+
+def test_a_reward_model_scores_the_same_after_saving_and_equal_completions_once(fresh_policy, tmp_path):
+    policy, problems = fresh_policy
+    head = fresh_head(policy, 0)
+    model = RewardModel(policy, head, CachedTower(policy), Calibration(0.5, 2.0))
+    groups = LocalGenerator(policy, CachedTower(policy)).generate(problems[:3], SAMPLING, seed=0, version=0)
+    doubled = replace(groups[0], completions=groups[0].completions * 2)
+    save_reward_model(model, tmp_path / "rm", example_question="sum?")
+    again = load_reward_model(tmp_path / "rm", CPU)
+    for ours, theirs in zip(model.scores(groups), again.scores(groups), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    np.testing.assert_allclose(model.scores([doubled])[0], np.tile(model.scores(groups)[0], 2), atol=1e-5)
+    raw = model.uncalibrated().scores(groups)[0]
+    np.testing.assert_allclose(model.scores(groups)[0], (raw - 0.5) / 2.0, atol=1e-6)

@@ -1,0 +1,138 @@
+"""The parts that several stages build in the same way: towers, schedules, gauges and watches."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from vergence.evaluation.measure import tuning_metrics
+from vergence.model.batch import collate, unpad
+from vergence.model.family import Role
+from vergence.model.forward import token_scores
+from vergence.model.parameters import Training
+from vergence.model.policy import Policy
+from vergence.model.vision import AblatedTower, CachedTower, LiveTower, Tower, grey_view, masked_view
+from vergence.monitor.perception import perception_metrics
+from vergence.recipe.schema import (
+    EvaluationSection,
+    MonitorSection,
+    Optimizer,
+    Roles,
+    SamplingSection,
+    Trained,
+)
+from vergence.rollout.local import LocalGenerator
+from vergence.run.stage_run import StageRun
+from vergence.stages.context import Context
+from vergence.types import Completion, Floats, Metrics, Prompt, RolloutGroup, Sampling
+from vergence.update.schedule import Schedule, constant, cosine
+
+
+def tower_for(policy: Policy, roles: Roles) -> Tower:
+    """A frozen tower's features are computed once a picture; a trained one's at every pass."""
+    return CachedTower(policy) if roles.vision.freeze else LiveTower(policy)
+
+
+def training(roles: Roles) -> dict[Role, Training]:
+    """Role settings as the model room wants them."""
+    sections: dict[Role, Trained] = {"vision": roles.vision, "adapter": roles.adapter, "language": roles.language}
+    return {
+        role: Training(section.freeze, section.learning_rate, section.weight_decay)
+        for role, section in sections.items()
+    }
+
+
+def schedule(section: Optimizer, updates: int) -> Schedule:
+    """The learning-rate schedule of a stage with that many updates."""
+    match section.schedule:
+        case "constant":
+            return constant()
+        case "cosine":
+            return cosine(updates, warmup=section.warmup, floor=section.floor)
+
+
+def sampling(section: SamplingSection) -> Sampling:
+    """How completions are drawn."""
+    return Sampling(
+        num_completions=section.num_completions,
+        max_new_tokens=section.max_new_tokens,
+        temperature=section.temperature,
+    )
+
+
+Gauge = Callable[[int, int], Metrics]
+"""(step, steps in all) -> figures on the tuning split when they are due, else nothing."""
+
+
+def gauge(
+    policy: Policy,
+    tower: Tower,
+    context: Context,
+    section: EvaluationSection,
+    max_new_tokens: int,
+    run: StageRun,
+) -> Gauge:
+    """Measures the policy on the tuning split every so often, and at the last step."""
+    problems = context.tuning()[: section.problems]
+    generator = LocalGenerator(policy, tower)
+    blank = LocalGenerator(policy, AblatedTower(policy, grey_view))
+
+    def measure(step: int, total: int) -> Metrics:
+        if (step + 1) % section.every and step + 1 != total:
+            return {}
+        return tuning_metrics(
+            generator,
+            blank,
+            problems,
+            blank_problems=section.blank_problems,
+            max_new_tokens=max_new_tokens,
+            seed=run.seed("tuning"),
+        )
+
+    return measure
+
+
+Watch = Callable[[int, Sequence[RolloutGroup]], Metrics]
+"""(step, the step's groups) -> perception figures when they are due, else nothing."""
+
+
+def watch(policy: Policy, tower: Tower, section: MonitorSection, temperature: float, run: StageRun) -> Watch:
+    """Scores some of the step's own completions with masked pictures every so often."""
+    masked = AblatedTower(policy, masked_view(section.mask_patch, section.mask_share, run.seed("mask")))
+
+    def measure(step: int, groups: Sequence[RolloutGroup]) -> Metrics:
+        if step % section.every:
+            return {}
+        # one completion of each group before the second of any, so that few completions still see many pictures
+        members = [
+            (group.prompt, group.completions[index])
+            for index in range(len(groups[0].completions))
+            for group in groups
+            if group.prompt.problem.images
+        ][: section.completions]
+        if not members:
+            return {}
+        return perception_metrics(policy, members, tower=tower, masked_tower=masked, temperature=temperature)
+
+    return measure
+
+
+@torch.no_grad()
+def logprobs_of(
+    policy: Policy, tower: Tower, members: Sequence[tuple[Prompt, Completion]], *, temperature: float
+) -> list[Floats]:
+    """Log-probs of completions under the policy as it is now, one array [T] each."""
+    batch = collate(members, policy.device)
+    return unpad(token_scores(policy, batch, temperature=temperature, tower=tower).logprobs, batch.mask)
+
+
+def generation_metrics(groups: Sequence[RolloutGroup], seconds: float) -> Metrics:
+    """How long the completions are, and how fast they came."""
+    lengths = np.array([len(one.token_ids) for group in groups for one in group.completions])
+    cut = np.array([one.finish == "length" for group in groups for one in group.completions])
+    return {
+        "rollout/length_mean": float(lengths.mean()),
+        "rollout/truncated": float(cut.mean()),
+        "rollout/tokens": float(lengths.sum()),
+        "tokens_per_second": float(lengths.sum()) / seconds,
+    }
