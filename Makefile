@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
-OUT    ?= runs/demo
+OUT    ?= runs/digits-seed0
 
 .PHONY: demo test test-slow check fix setup clean
 

@@ -5,10 +5,6 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # both before torch is imported: two cores are shared with everything else
 os.environ["GOMP_SPINCOUNT"] = "0"
 
-import importlib
-import sys
-import typing
-
 import pytest
 import torch
 from hypothesis import settings
@@ -16,22 +12,6 @@ from hypothesis import settings
 torch.set_num_threads(1)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("repeatable")
-
-
-def _let_the_checker_in() -> None:
-    """Two things in the package that beartype cannot check, and refuses at import: this goes when they have gone.
-
-    Protocols that are not `runtime_checkable`, and `Self` in the validators of vergence.recipe.schema.
-    """
-    typing.Protocol._is_runtime_protocol = True  # type: ignore[attr-defined]
-    finders = [finder for finder in sys.meta_path if type(finder).__module__.startswith("jaxtyping")]
-    for finder in finders:
-        sys.meta_path.remove(finder)
-    importlib.import_module("vergence.recipe.schema")
-    sys.meta_path[:0] = finders
-
-
-_let_the_checker_in()
 
 
 @pytest.fixture(scope="session", autouse=True)

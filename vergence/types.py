@@ -16,7 +16,7 @@ One alignment everywhere: `logprobs[t]` belongs to `token_ids[t]` and is log p(t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -193,6 +193,7 @@ class Sampling:
     """0.0 is greedy."""
 
 
+@runtime_checkable
 class Generator(Protocol):
     """What samples text; where it runs is its own business."""
 
@@ -203,6 +204,7 @@ class Generator(Protocol):
         ...
 
 
+@runtime_checkable
 class Reward(Protocol):
     """What judges completions; it sees whole groups."""
 
@@ -211,6 +213,7 @@ class Reward(Protocol):
         ...
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """A preference model: one number per completion, larger is better."""
 

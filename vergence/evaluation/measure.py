@@ -69,7 +69,8 @@ def tuning_metrics(
     seed: int,
 ) -> Metrics:
     """What a stage logs about the tuning split: greedy, sampled, and the gap to answering with a grey picture."""
-    greedy = figures(answer_all(generator, problems, samples=0, max_new_tokens=max_new_tokens, seed=seed))
+    greedy_groups = answer_all(generator, problems, samples=0, max_new_tokens=max_new_tokens, seed=seed)
+    greedy = figures(greedy_groups)
     sampled = figures(answer_all(generator, problems, samples=1, max_new_tokens=max_new_tokens, seed=seed))
     metrics = {
         "tuning/greedy_accuracy": greedy.accuracy.mean,
@@ -81,10 +82,9 @@ def tuning_metrics(
     if blank_problems:
         few = problems[:blank_problems]
         blank = answer_all(blank_generator, few, samples=0, max_new_tokens=max_new_tokens, seed=seed)
-        seen = answer_all(generator, few, samples=0, max_new_tokens=max_new_tokens, seed=seed)
         blank_accuracy = figures(blank).accuracy.mean
         metrics["tuning/blank_accuracy"] = blank_accuracy
-        metrics["perception/blank_gap"] = figures(seen).accuracy.mean - blank_accuracy
+        metrics["perception/blank_gap"] = figures(greedy_groups[:blank_problems]).accuracy.mean - blank_accuracy
     return metrics
 
 

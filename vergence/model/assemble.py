@@ -16,7 +16,7 @@ from torch import Tensor
 from vergence.errors import ModelError, ParityError
 from vergence.model.family import family_of
 from vergence.model.internvl import IMAGE_END, IMAGE_START, IMAGE_TOKEN, VIDEO_TOKEN, shuffled
-from vergence.model.policy import Policy, compute_dtype
+from vergence.model.policy import Policy, compute_dtype, read_config
 
 TOLERANCE = 1e-5
 _CONTENT_WITH_IMAGES = (
@@ -86,9 +86,9 @@ def assemble(vision: Path, language: Path, *, seed: int, device: torch.device) -
 
 
 def _read_vision(directory: Path) -> Any:
-    from transformers import AutoConfig, InternVLVisionModel
+    from transformers import InternVLVisionModel
 
-    config = _config(directory, AutoConfig)
+    config = read_config(directory)
     if config.model_type != "internvl_vision":
         raise ModelError(
             f'{directory}: model type "{config.model_type}" is not a vision tower that can be assembled; '
@@ -98,9 +98,9 @@ def _read_vision(directory: Path) -> Any:
 
 
 def _read_language(directory: Path) -> tuple[Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    config = _config(directory, AutoConfig)
+    config = read_config(directory)
     try:
         model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(directory, extra_special_tokens=_NAMED_TOKENS)
@@ -110,15 +110,6 @@ def _read_language(directory: Path) -> tuple[Any, Any]:
             f'{directory}: model type "{config.model_type}" is not a language model with a tokenizer ({reason})'
         ) from error
     return model, tokenizer
-
-
-def _config(directory: Path, auto_config: Any) -> Any:
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"{directory}: no config.json; expected a Hugging Face model directory")
-    try:
-        return auto_config.from_pretrained(directory)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{directory}: config.json cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def _check_fits(directory: Path, tower: Any) -> None:

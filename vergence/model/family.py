@@ -5,6 +5,7 @@ A family is one frozen value made by one small file. Everything else about a mod
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from torch import Tensor
@@ -37,6 +38,8 @@ class Family:
     """(image processor, height, width) -> into how many tiles a picture of that size is cut."""
     image_processor: Callable[[str], Any]
     """(model directory) -> the PIL image processor, which needs no torchvision."""
+    write_extras: Callable[[Path, Any, str], None]
+    """(directory, config, an example question) -> writes what the parts do not save by themselves."""
 
 
 def family_of(config: Any) -> Family:

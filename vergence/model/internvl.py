@@ -13,6 +13,36 @@ IMAGE_START = "<img>"
 IMAGE_END = "</img>"
 VIDEO_TOKEN = "<video>"
 
+_README = """\
+---
+library_name: transformers
+pipeline_tag: image-text-to-text
+---
+# A vision-language model trained with Vergence
+
+An ordinary checkpoint: no remote code, no `vergence` needed. With torchvision installed, `AutoProcessor` and
+`AutoModelForImageTextToText` load it. Without torchvision:
+
+```python
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+
+folder, question = ".", {question!r}
+model, tokenizer = AutoModelForImageTextToText.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+pixels = AutoImageProcessor.from_pretrained(folder)(Image.open("picture.png").convert("RGB"), return_tensors="pt")
+message = {{"role": "user", "content": [{{"type": "image"}}, {{"type": "text", "text": question}}]}}
+prompt = tokenizer.apply_chat_template([message], tokenize=False, add_generation_prompt=True)
+tiles = int(pixels["num_patches"][0])
+prompt = prompt.replace("<IMG_CONTEXT>", "<img>" + "<IMG_CONTEXT>" * {tokens} * tiles + "</img>")
+inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
+answer = model.generate(**inputs, pixel_values=pixels["pixel_values"], max_new_tokens=64, do_sample=False)
+print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
+```
+
+`AutoImageProcessor` needs transformers 5.18 or newer where torchvision is absent.
+"""
+
 
 def _tower(model: Any, pixels: Tensor) -> Tensor:
     core, config = model.model, model.config
@@ -49,6 +79,25 @@ def _image_processor(directory: str) -> Any:
     return GotOcr2ImageProcessorPil.from_pretrained(directory)
 
 
+def _write_extras(directory: Path, config: Any, example_question: str) -> None:
+    """What `AutoProcessor` reads beside tokenizer and image processor, and a README with an example that runs.
+
+    Written by hand because transformers cannot build its own InternVL processor without torchvision.
+    """
+    processor = {"processor_class": "InternVLProcessor", "image_seq_length": config.image_seq_length}
+    video = {"video_processor_type": "InternVLVideoProcessor", "processor_class": "InternVLProcessor"}
+    image_path = directory / "preprocessor_config.json"
+    image = json.loads(image_path.read_text()) | {"processor_class": "InternVLProcessor"}
+    for name, content in (
+        ("processor_config.json", processor),
+        ("video_preprocessor_config.json", video),
+        ("preprocessor_config.json", image),
+    ):
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
+    example = _README.format(question=example_question, tokens=config.image_seq_length)
+    (directory / "README.md").write_text(example)
+
+
 FAMILY = Family(
     model_type="internvl",
     roles={
@@ -63,21 +112,5 @@ FAMILY = Family(
     placeholder=_placeholder,
     tiles=lambda processor, height, width: int(processor.get_number_of_image_patches(height, width)),
     image_processor=_image_processor,
+    write_extras=_write_extras,
 )
-
-
-def write_processor_files(directory: Path, image_seq_length: int) -> None:
-    """What `AutoProcessor` reads beside tokenizer and image processor.
-
-    Written by hand because transformers cannot build its own InternVL processor without torchvision.
-    """
-    processor = {"processor_class": "InternVLProcessor", "image_seq_length": image_seq_length}
-    video = {"video_processor_type": "InternVLVideoProcessor", "processor_class": "InternVLProcessor"}
-    image_path = directory / "preprocessor_config.json"
-    image = json.loads(image_path.read_text()) | {"processor_class": "InternVLProcessor"}
-    for name, content in (
-        ("processor_config.json", processor),
-        ("video_preprocessor_config.json", video),
-        ("preprocessor_config.json", image),
-    ):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n")

@@ -64,12 +64,10 @@ def load_policy(directory: Path, device: torch.device) -> Policy:
 
     Raises ModelError if the directory holds none, or one of a family that is not supported.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
 
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"{directory}: no config.json; expected a Hugging Face model directory")
+    family = family_of(read_config(directory))
     try:
-        family = family_of(AutoConfig.from_pretrained(directory))
         model: Any = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(directory)
         processor = family.image_processor(str(directory))
@@ -79,6 +77,18 @@ def load_policy(directory: Path, device: torch.device) -> Policy:
     model.to(device).eval()  # dropout stays off: sampler and learner must compute the same numbers
     model.requires_grad_(False)
     return Policy(model, tokenizer, processor, family, compute_dtype(device))
+
+
+def read_config(directory: Path) -> Any:
+    """The config of a Hugging Face model directory. Raises ModelError if it is none."""
+    from transformers import AutoConfig
+
+    if not (directory / "config.json").is_file():
+        raise ModelError(f"{directory}: no config.json; expected a Hugging Face model directory")
+    try:
+        return AutoConfig.from_pretrained(directory)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{directory}: config.json cannot be read ({str(error).splitlines()[0]})") from error
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:

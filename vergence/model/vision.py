@@ -6,7 +6,7 @@ tower a stage uses is decided once, when the stage is built.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from vergence.seeds import seed_of
 from vergence.types import ImageRef
 
 
+@runtime_checkable
 class Tower(Protocol):
     """Tower features of pictures."""
 

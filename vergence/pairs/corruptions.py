@@ -1,9 +1,8 @@
 """Worse versions of a good response, made without a model: what a reward model must learn to tell apart.
 
-number     one number of the response is replaced by another
-cut        the end is missing
-thoughtless   the thought is missing
-elsewhere  a good response to another problem (RRM's augmentation)
+change_number   one digit of the response is replaced by another
+cut_short       the end is missing
+drop_thought    the thought is missing
 """
 
 import re

@@ -6,7 +6,7 @@ Stages run in the order of the file. Each needs models that an earlier one gave 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -37,9 +37,9 @@ class DigitsData(Section):
     captions: Positive = 2048
     """Scenes with a caption, for alignment."""
     tuning: Positive = 480
-    """Scenes for choosing settings and for stopping; their handwriting is in no training scene."""
+    """Scenes for choosing settings and for stopping; their pictures of digits are in no training scene."""
     test: Positive = 960
-    """Scenes for published numbers; their handwriting is in no other scene."""
+    """Scenes for published numbers; their pictures of digits are in no other scene."""
 
 
 class FileData(Section):
@@ -47,10 +47,10 @@ class FileData(Section):
 
     type: Literal["files"]
     train: Path
-    captions: Path
-    """Rows with a `target`, for alignment; may be the train file if its rows have one."""
     tuning: Path
     test: Path
+    captions: Path | None = None
+    """Rows with a `target`, for the align stage; may be the train file if its rows have one."""
 
 
 Data = Annotated[DigitsData | FileData, Field(discriminator="type")]
@@ -66,6 +66,12 @@ class Trained(Section):
     learning_rate: Weight = 1e-4
     weight_decay: Weight = 0.0
 
+    @model_validator(mode="after")
+    def _trained_means_trained(self) -> "Trained":
+        if not self.freeze and self.learning_rate == 0:
+            raise ValueError("not frozen, and learning_rate = 0; give it a learning rate, or freeze it")
+        return self
+
 
 FROZEN = Trained(freeze=True, learning_rate=0.0)
 
@@ -78,7 +84,7 @@ class Roles(Section):
     language: Trained = Trained()
 
     @model_validator(mode="after")
-    def _something_trains(self) -> Self:
+    def _something_trains(self) -> "Roles":
         if self.vision.freeze and self.adapter.freeze and self.language.freeze:
             raise ValueError("all three roles are frozen, so nothing would be trained; unfreeze one")
         return self
@@ -106,33 +112,50 @@ class SamplingSection(Section):
     temperature: Annotated[float, Field(gt=0)] = 1.0
 
 
+REWARD_PRESETS: dict[str, dict[str, float | str]] = {
+    "calibrated": {},
+    "paper": {"accuracy": 1.0, "format": 1.0, "preference": 1.0, "scores": "raw", "bound": "none", "gate": "none"},
+    "r1v3": {"accuracy": 0.8, "format": 0.2, "preference": 0.0},
+    "rules": {"preference": 0.0},
+}
+"""Preset to the keys it fixes; the others are free."""
+
+
 class RewardSection(Section):
-    """The hybrid reward (R1V2 Eq. 7)."""
+    """The hybrid reward (R1V2 Eq. 7): accuracy + format + gate * bound(preference score), each with its weight."""
 
     preset: Literal["calibrated", "paper", "r1v3", "rules"] = "calibrated"
-    """calibrated: sigmoid of the calibrated score, among correct answers; paper: the plain unbounded sum;
-    r1v3: 0.8 accuracy + 0.2 format; rules: accuracy and format with the weights below, no preference model."""
+    """calibrated: the keys below; paper: Eq. 7 as printed, the plain unbounded sum; r1v3: 0.8 accuracy + 0.2 format;
+    rules: no preference model."""
     accuracy: Weight = 1.0
     format: Weight = 0.5
     preference: Weight = 0.2
+    """0 needs no reward model."""
+    scores: Literal["calibrated", "raw"] = "calibrated"
+    """Preference scores in units of their own spread on a calibration set, or as the model gives them."""
     bound: Literal["sigmoid", "clip", "none"] = "sigmoid"
     gate: Literal["correct", "formed", "none"] = "correct"
+    """Among which answers the preference score counts."""
 
-    @model_validator(mode="after")
-    def _preset_decides(self) -> Self:
-        fixed = {
-            "paper": ("accuracy", "format", "preference", "bound", "gate"),
-            "r1v3": ("accuracy", "format"),
-        }
-        for key in fixed.get(self.preset, ()):
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f'preset "{self.preset}" fixes {key}; remove the key, or use preset "calibrated"')
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _preset_decides(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        preset = given.get("preset", "calibrated")
+        fixed = REWARD_PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+        for key, value in fixed.items():
+            if key in given and given[key] != value:
+                raise ValueError(
+                    f'preset "{preset}" fixes {key} = {value!r}, found {given[key]!r}; '
+                    'remove the key, or use preset "calibrated"'
+                )
+        return dict(given) | fixed
 
     @property
     def uses_preference(self) -> bool:
         """Whether a reward model is needed."""
-        return self.preset == "paper" or (self.preset == "calibrated" and self.preference > 0)
+        return self.preference > 0
 
 
 class EvaluationSection(Section):
@@ -188,7 +211,7 @@ class StageSection(Section):
         if not isinstance(given, Mapping):
             return given
         defaults = {
-            name: field.default.model_dump()
+            name: field.default.model_dump(exclude_unset=True)
             for name, field in cls.model_fields.items()
             if isinstance(field.default, Section) and isinstance(given.get(name), Mapping)
         }
@@ -315,7 +338,8 @@ class MpoStage(StageSection):
     train: Roles = Roles()
     optimizer: Optimizer = Optimizer(betas=(0.9, 0.999))
     evaluation: EvaluationSection = EvaluationSection(every=15)
-    monitor: MonitorSection = MonitorSection()
+    monitor: MonitorSection = MonitorSection(every=1)
+    """Counted in rounds here, because only a round's beginning samples."""
 
     def needs(self) -> tuple[Model, ...]:
         """A reward model only if it judges."""
@@ -369,7 +393,7 @@ class GrpoStage(StageSection):
         return ("policy", "reward_model") if self.reward.uses_preference else ("policy",)
 
     @model_validator(mode="after")
-    def _minibatches_divide(self) -> Self:
+    def _minibatches_divide(self) -> "GrpoStage":
         size = self.prompts_per_step * self.sampling.num_completions
         if size % self.minibatch_size:
             raise ValueError(
@@ -408,7 +432,7 @@ class Recipe(Section):
     stage: Annotated[tuple[Stage, ...], Field(min_length=1, strict=False)]
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _names_are_unique(self) -> "Recipe":
         labels = [stage.label for stage in self.stage]
         for index, label in enumerate(labels):
             if label in labels[:index]:
@@ -416,7 +440,7 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _models_are_there(self) -> Self:
+    def _models_are_there(self) -> "Recipe":
         given: set[str] = set()
         hints = {
             "vision": 'a "parents" stage, or the key "vision"',
@@ -435,7 +459,17 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _parents_know_the_task(self) -> Self:
+    def _data_suffices(self) -> "Recipe":
+        problem = prompts_missing(self, self.data.train) if isinstance(self.data, DigitsData) else None
+        if problem:
+            raise ValueError(problem)
+        for index, stage in enumerate(self.stage):
+            if isinstance(stage, AlignStage) and isinstance(self.data, FileData) and self.data.captions is None:
+                raise ValueError(f'stage.{index} ("{stage.label}") needs captions; name a file in data.captions')
+        return self
+
+    @model_validator(mode="after")
+    def _parents_know_the_task(self) -> "Recipe":
         for index, stage in enumerate(self.stage):
             if isinstance(stage, ParentsStage) and not isinstance(self.data, DigitsData):
                 raise ValueError(
@@ -443,6 +477,26 @@ class Recipe(Section):
                     'start from a "load" stage, or name vision and language in "assemble"'
                 )
         return self
+
+
+def prompts_missing(recipe: Recipe, available: int) -> str | None:
+    """What to say if a stage draws more training problems at once than there are; None if none does."""
+    for index, stage in enumerate(recipe.stage):
+        match stage:
+            case RewardModelStage():
+                asked, keys = stage.prompts + stage.held_out, "prompts + held_out"
+            case MpoStage():
+                asked, keys = stage.prompts_per_round, "prompts_per_round"
+            case GrpoStage():
+                asked, keys = stage.prompts_per_step, "prompts_per_step"
+            case _:
+                continue
+        if asked > available:
+            return (
+                f'stage.{index} ("{stage.label}"): {keys} = {asked}, and the training data has {available} problems; '
+                "lower the former, or add problems"
+            )
+    return None
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:

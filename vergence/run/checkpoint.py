@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -21,6 +21,7 @@ from vergence.errors import DirectoryError
 _TEMPORARY = ".tmp-"
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """Anything whose state a checkpoint must hold."""
 

@@ -35,7 +35,7 @@ from vergence.model.forward import token_scores
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, load_policy
 from vergence.model.reward_head import load_reward_model
-from vergence.model.vision import Tower
+from vergence.model.vision import CachedTower, Tower
 from vergence.monitor.mentions import count_groups, mention_metrics
 from vergence.recipe.schema import GrpoStage
 from vergence.reward.hybrid import (
@@ -293,20 +293,13 @@ def _reward(section: GrpoStage, context: Context, models: Models) -> Reward:
     reward = section.reward
     bounds: dict[str, Bound] = {"sigmoid": sigmoid_bound, "clip": clip_bound, "none": no_bound}
     gates: dict[str, Gate] = {"correct": correct_gate, "formed": formed_gate, "none": no_gate}
-    match reward.preset:
-        case "r1v3":
-            return RuleReward(RewardWeights(accuracy=0.8, format=0.2, preference=0.0))
-        case "rules":
-            return RuleReward(RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=0.0))
-        case "paper":
-            scorer = load_reward_model(models["reward_model"], context.device).uncalibrated()
-            return HybridReward(RewardWeights(accuracy=1.0, format=1.0, preference=1.0), scorer, no_bound, no_gate)
-        case "calibrated":
-            weights = RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=reward.preference)
-            if not reward.uses_preference:
-                return RuleReward(weights)
-            scorer = load_reward_model(models["reward_model"], context.device)
-            return HybridReward(weights, scorer, bounds[reward.bound], gates[reward.gate])
+    weights = RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=reward.preference)
+    if not reward.uses_preference:
+        return RuleReward(weights)
+    scorer = load_reward_model(models["reward_model"], context.device)
+    if reward.scores == "raw":
+        scorer = scorer.uncalibrated()
+    return HybridReward(weights, scorer, bounds[reward.bound], gates[reward.gate])
 
 
 def _correction(section: GrpoStage, policy: Policy, tower: Tower) -> Correction:
@@ -329,7 +322,7 @@ def _penalty(section: GrpoStage, context: Context, models: Models) -> Callable[[
     estimators: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
     return kl_penalty(
         reference,
-        tower_for(reference, section.train),
+        CachedTower(reference),
         weight=section.kl_weight,
         estimator=estimators[section.kl_estimator],
         temperature=section.sampling.temperature,

@@ -109,7 +109,7 @@ def train_mpo(
             scored = parts.reward(parts.at_unit_temperature(groups))
             harvested = parts.pairing(scored, generator(run.seed(round_, "pairs")))
             parts.pool.refill(harvested.pairs)
-            run.log(round_metrics(scored, harvested) | parts.watch(0, groups))
+            run.log(round_metrics(scored, harvested) | parts.watch(round_, groups))
             run.note_rollouts(rollout_rows(scored[:8]))
 
         pairs = parts.pool.take(step_of_round, batch_size, seed=run.seed(round_, "order"))

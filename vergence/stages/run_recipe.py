@@ -5,8 +5,11 @@ from pathlib import Path
 
 import torch
 
+from vergence.data.problems import read_captions, read_problems
 from vergence.errors import RecipeError
 from vergence.model.device import choose_device
+from vergence.model.family import family_of
+from vergence.model.policy import read_config
 from vergence.recipe.schema import (
     AlignStage,
     AssembleStage,
@@ -20,7 +23,9 @@ from vergence.recipe.schema import (
     Recipe,
     RewardModelStage,
     StageSection,
+    prompts_missing,
 )
+from vergence.report.page import write_report
 from vergence.run.checkpoint import whole_folder
 from vergence.run.directory import Outcome, RunDirectory, opened
 from vergence.run.progress import Progress
@@ -89,20 +94,30 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
 
 def check_inputs(recipe: Recipe) -> None:
     """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    for stage in recipe.stage:
+        match stage:
+            case LoadStage():
+                family_of(read_config(stage.path))
+            case AssembleStage():
+                for named in (stage.vision, stage.language):
+                    if named is not None:
+                        read_config(named)
     if isinstance(recipe.data, FileData):
-        from vergence.data.problems import read_captions, read_problems
-
-        for file in (recipe.data.train, recipe.data.tuning, recipe.data.test):
-            read_problems(file, decode=True)
-        if any(isinstance(stage, AlignStage) for stage in recipe.stage):
+        train, *_ = [
+            read_problems(file, decode=True) for file in (recipe.data.train, recipe.data.tuning, recipe.data.test)
+        ]
+        if recipe.data.captions is not None:
             read_captions(recipe.data.captions)
+        problem = prompts_missing(recipe, len(train))
+        if problem:
+            raise RecipeError(f"{recipe.name}: {problem}")
 
 
 def prepare_data(recipe: Recipe, directory: RunDirectory) -> DataFiles:
     """The four data files; a built-in task writes its own into the run directory, once."""
     match recipe.data:
         case FileData() as files:
-            return DataFiles(files.train, files.captions, files.tuning, files.test)
+            return DataFiles(files.train, files.captions or files.train, files.tuning, files.test)
         case DigitsData() as digits:
             from vergence.digits.files import write_dataset
 
@@ -127,8 +142,6 @@ def finish(recipe: Recipe, directory: RunDirectory, models: Models, progress: Pr
         with whole_folder(directory.final) as target:
             shutil.copytree(models["policy"], target, dirs_exist_ok=True)
     summary = write_summary(directory, recipe, complete)
-    from vergence.report.page import write_report
-
     write_report(directory)
     progress.say("")
     progress.say(stage_table(summary))

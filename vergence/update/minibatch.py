@@ -38,7 +38,7 @@ def minibatches(
     idle = max(0, batch_size - len(samples)) * idle_tokens / count
     dealt = [tuple(samples[place] for place in order[part::count]) for part in range(count)]
     return [
-        Minibatch(part, round(sum(len(one.old_logprobs) for one in part) + idle), max(minibatch_size, len(part)))
+        Minibatch(part, round(sum(len(one.old_logprobs) for one in part) + idle), minibatch_size)
         for part in dealt
         if part
     ]

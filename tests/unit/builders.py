@@ -1,0 +1,127 @@
+"""Small problems, prompts, completions, groups and samples, with everything a test does not care about filled in."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from vergence.types import (
+    Completion,
+    Draw,
+    Finish,
+    ImageRef,
+    JudgedGroup,
+    Origin,
+    Problem,
+    Prompt,
+    RolloutGroup,
+    Sample,
+    ScoredGroup,
+    TrainingSample,
+)
+
+RIGHT = "<think>5+6=11</think><answer>15</answer>"
+"""Right and well-formed for `problem()`."""
+WRONG = "<think>5+6=12</think><answer>16</answer>"
+"""Wrong and well-formed."""
+BARE = "<answer>15</answer>"
+"""Right in bad form."""
+NOTHING = "15"
+"""Neither."""
+
+
+def problem(name: str = "p", **changes: Any) -> Problem:
+    fields: dict[str, Any] = {
+        "question": "sum?",
+        "images": (ImageRef("/pictures/p.png", "ab12"),),
+        "answer": "15",
+        "category": "sum",
+        "objects": frozenset("5640"),
+        "mentions": r"\d(?==)",
+    }
+    return Problem(id=name, **(fields | changes))
+
+
+def prompt(name: str = "p", **changes: Any) -> Prompt:
+    return Prompt(problem(name, **changes), np.array([1, 4, 6, 5, 30, 11], dtype=np.int64))
+
+
+def completion(
+    text: str = RIGHT,
+    *,
+    logprobs: Sequence[float] = (-0.5, -1.0),
+    finish: Finish = Finish.STOP,
+    version: int = 0,
+) -> Completion:
+    """As many tokens as there are log-probs."""
+    return Completion(
+        np.arange(10, 10 + len(logprobs), dtype=np.int64), np.array(logprobs, dtype=np.float32), finish, version, text
+    )
+
+
+def group(texts: Sequence[str | Completion], **changes: Any) -> RolloutGroup:
+    """Texts, or completions where more than the text matters."""
+    return RolloutGroup(
+        prompt(**changes), tuple(one if isinstance(one, Completion) else completion(one) for one in texts)
+    )
+
+
+def scored(
+    rule_rewards: Sequence[float],
+    rewards: Sequence[float] | None = None,
+    *,
+    components: Mapping[str, Sequence[float]] | None = None,
+    texts: Sequence[str | Completion] | None = None,
+) -> ScoredGroup:
+    """A scored group; without `rewards` the rules are the whole reward, and without components they are accuracy."""
+    return ScoredGroup(
+        group(texts or [f"answer {index}" for index in range(len(rule_rewards))]),
+        {name: doubles(values) for name, values in (components or {"accuracy": rule_rewards}).items()},
+        doubles(rule_rewards),
+        doubles(rule_rewards if rewards is None else rewards),
+    )
+
+
+def judged(advantages: Sequence[float], *, effective: bool, accuracy: Sequence[float] = ()) -> JudgedGroup:
+    accuracy = accuracy or [0.0] * len(advantages)
+    return JudgedGroup(scored(accuracy), doubles(advantages), effective)
+
+
+def sample(
+    advantage: float = 1.0,
+    *,
+    name: str = "p",
+    of: Prompt | None = None,
+    logprobs: Sequence[float] = (-0.5, -1.0),
+    version: int = 0,
+    text: str = RIGHT,
+    reward: float = 1.5,
+) -> Sample:
+    """One sample; `of` lets several share a prompt."""
+    return Sample(of or prompt(name), completion(text, logprobs=logprobs, version=version), advantage, reward)
+
+
+def draw(of: Sample | None = None, origin: Origin = Origin.FRESH, age: int = 0) -> Draw:
+    return Draw(of or sample(), origin, age)
+
+
+def training_sample(advantage: float, logprobs: Sequence[float], weights: Sequence[float] = ()) -> TrainingSample:
+    """Fresh, with weights of 1 unless others are given."""
+    one = draw(sample(advantage, logprobs=logprobs))
+    return TrainingSample(
+        one, np.array(logprobs, np.float32), np.array(weights or [1.0] * len(logprobs), dtype=np.float32)
+    )
+
+
+def doubles(values: Sequence[float]) -> np.ndarray:
+    return np.array(values, dtype=np.float64)
+
+
+def through_a_file(state: Any) -> Any:
+    """What a checkpoint gives back: written by torch, and read with `weights_only`."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return torch.load(file, weights_only=True)

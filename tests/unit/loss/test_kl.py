@@ -1,0 +1,80 @@
+"""Schulman's three estimators against numbers worked out by hand, and against the KL of small distributions."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vergence.loss.kl import KlEstimator, k1, k2, k3
+
+PI = [0.5, 0.3, 0.2]
+REFERENCE = [0.2, 0.5, 0.3]
+EXACT = sum(p * math.log(p / q) for p, q in zip(PI, REFERENCE, strict=True))
+REVERSED = sum(q * math.log(q / p) for p, q in zip(PI, REFERENCE, strict=True))
+
+
+def logs(values: list[float]) -> torch.Tensor:
+    return torch.tensor([[math.log(value) for value in values]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "likelier", "less_likely"),
+    [
+        # log pi = -1, log ref = -2; then the other way round
+        (k1, 1.0, -1.0),
+        (k2, 0.5, 0.5),
+        (k3, 0.36787944117144233, 0.7182818284590451),  # e^-1 + 1 - 1 and e - 1 - 1
+    ],
+)
+def test_by_hand(estimator: KlEstimator, likelier: float, less_likely: float) -> None:
+    pi = torch.tensor([[-1.0, -2.0]], dtype=torch.float64)
+    reference = torch.tensor([[-2.0, -1.0]], dtype=torch.float64)
+    assert pytest.approx([likelier, less_likely]) == estimator(pi, reference).flatten().tolist()
+
+
+@pytest.mark.parametrize("estimator", [k1, k2, k3])
+def test_equal_policies_have_none(estimator: KlEstimator) -> None:
+    same = torch.tensor([[-0.3, -4.0]])
+    assert [0.0, 0.0] == estimator(same, same).flatten().tolist()
+
+
+@given(st.floats(-20, 0), st.floats(-20, 0))
+def test_k3_is_never_negative(pi: float, reference: float) -> None:
+    value = k3(torch.tensor([[pi]], dtype=torch.float64), torch.tensor([[reference]], dtype=torch.float64))
+    assert value.item() >= 0.0
+
+
+@pytest.mark.parametrize("estimator", [k1, k3])
+def test_expectation_under_pi_is_the_exact_divergence_of_pi_from_the_reference(estimator: KlEstimator) -> None:
+    """The distributions are lopsided, so that the divergence the other way round is another number."""
+    values = estimator(logs(PI), logs(REFERENCE)).flatten().tolist()
+    expectation = sum(p * value for p, value in zip(PI, values, strict=True))
+    assert abs(EXACT - REVERSED) > 0.01
+    assert pytest.approx(EXACT) == expectation
+
+
+def test_expected_gradient_of_k2_is_the_gradient_of_the_exact_divergence() -> None:
+    """By central differences of sum_a pi_a log(pi_a / ref_a) over softmax logits."""
+    start, reference, step = [0.2, -0.5, 0.9], REFERENCE, 1e-5
+
+    def exact(logits: list[float]) -> float:
+        total = sum(math.exp(logit) for logit in logits)
+        return sum(
+            math.exp(logit) / total * (logit - math.log(total) - math.log(q))
+            for logit, q in zip(logits, reference, strict=True)
+        )
+
+    by_differences = []
+    for k in range(3):
+        up, down = list(start), list(start)
+        up[k] += step
+        down[k] -= step
+        by_differences.append((exact(up) - exact(down)) / (2 * step))
+
+    logits = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    pi = logits.log_softmax(0)[None]
+    expectation = (pi.detach().exp() * k2(pi, logs(reference))).sum()
+    (gradient,) = torch.autograd.grad(expectation, logits)
+    assert pytest.approx(by_differences, abs=1e-8) == gradient.tolist()

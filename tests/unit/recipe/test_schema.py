@@ -1,0 +1,199 @@
+"""What a recipe may say: the thread of models through the stages, presets, switches, defaults."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from vergence.errors import RecipeError
+from vergence.recipe.load import parse_recipe
+from vergence.recipe.schema import GrpoStage, Recipe, Roles, plain
+
+FILES = {"type": "files", "train": "/t", "captions": "/c", "tuning": "/u", "test": "/e"}
+
+
+def recipe_of(*stages: dict[str, Any] | str, data: dict[str, Any] | None = None) -> Recipe:
+    """Stages by type, or as sections."""
+    sections = [{"type": stage} if isinstance(stage, str) else stage for stage in stages]
+    return parse_recipe({"name": "x", "data": data or {"type": "digits"}, "stage": sections}, "x.toml")
+
+
+def grpo_of(**keys: Any) -> GrpoStage:
+    stage = recipe_of({"type": "load", "path": "/m"}, "reward_model", {"type": "grpo"} | keys).stage[2]
+    assert isinstance(stage, GrpoStage)
+    return stage
+
+
+LOAD = {"type": "load", "path": "/m"}
+RULES = {"type": "grpo", "reward": {"preset": "rules"}}
+
+
+# ── needs and gives ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        ("parents", "assemble", "align", "reward_model", "mpo", "grpo", "evaluate"),
+        (LOAD, RULES),
+        (LOAD, "evaluate"),
+        (LOAD, {"type": "mpo", "pairs": {"judge": "rules"}}),
+        (LOAD, "reward_model", "grpo"),
+        (LOAD, {"type": "grpo", "reward": {"preset": "r1v3"}}),
+        (LOAD, {"type": "grpo", "reward": {"preference": 0.0}}),
+        ({"type": "assemble", "vision": "/v", "language": "/l"}, "align"),
+        ("parents", {"type": "assemble", "vision": "/v"}),
+    ],
+)
+def test_stages_that_find_what_they_need(stages: tuple) -> None:
+    assert len(stages) == len(recipe_of(*stages).stage)
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (
+            ("assemble",),
+            r'stage\.0 \("assemble"\) needs a vision, .* put a "parents" stage, or the key "vision" before',
+        ),
+        (({"type": "assemble", "vision": "/v"},), r'stage\.0 \("assemble"\) needs a language'),
+        (("align",), r'stage\.0 \("align"\) needs a policy, .* put a "load" or an "assemble" stage before it'),
+        (("parents", "align"), r'stage\.1 \("align"\) needs a policy'),
+        (("evaluate",), r"needs a policy"),
+        ((LOAD, "mpo"), r'stage\.1 \("mpo"\) needs a reward_model, .* put a "reward_model" stage before it'),
+        ((LOAD, "grpo"), r'stage\.1 \("grpo"\) needs a reward_model'),
+        ((LOAD, {"type": "grpo", "reward": {"preset": "paper"}}), r"needs a reward_model"),
+        ((LOAD, "grpo", "reward_model"), r'stage\.1 \("grpo"\) needs a reward_model'),  # it comes too late
+        ((LOAD, {"type": "grpo", "name": "mine"}), r'stage\.1 \("mine"\) needs a reward_model'),
+    ],
+)
+def test_stages_that_do_not_are_told_what_to_put_before_them(stages: tuple, said: str) -> None:
+    with pytest.raises(RecipeError, match=rf"^x\.toml: .*{said}"):
+        recipe_of(*stages)
+
+
+def test_parents_belong_to_built_in_tasks() -> None:
+    with pytest.raises(RecipeError, match=r'stage\.0 \("parents"\) .* start from a "load" stage'):
+        recipe_of("parents", "assemble", data=FILES)
+
+
+def test_names_are_unique_and_two_of_a_type_need_names() -> None:
+    assert ["load", "first", "grpo"] == [
+        stage.label for stage in recipe_of(LOAD, RULES | {"name": "first"}, RULES).stage
+    ]
+    with pytest.raises(RecipeError, match=r'stage\.2: a stage called "grpo" comes earlier'):
+        recipe_of(LOAD, RULES, RULES)
+    with pytest.raises(RecipeError, match=r'stage\.1: a stage called "load" comes earlier'):
+        recipe_of(LOAD, RULES | {"name": "load"})
+
+
+# ── presets and switches ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("preset", "key", "value"),
+    [
+        ("paper", "accuracy", 2.0),
+        ("paper", "format", 0.5),  # the calibrated default, and not what the paper prints
+        ("paper", "preference", 0.5),
+        ("paper", "bound", "clip"),
+        ("paper", "gate", "correct"),
+        ("r1v3", "accuracy", 0.7),
+        ("r1v3", "format", 0.7),
+    ],
+)
+def test_presets_refuse_changed_weights(preset: str, key: str, value: Any) -> None:
+    with pytest.raises(RecipeError, match=rf'stage\.2\.reward: preset "{preset}" fixes {key}.*remove the key'):
+        grpo_of(reward={"preset": preset, key: value})
+
+
+def test_presets_by_themselves_and_the_calibrated_one_with_any_weights_are_fine() -> None:
+    for preset in ("paper", "r1v3", "rules", "calibrated"):
+        assert preset == grpo_of(reward={"preset": preset}).reward.preset
+    reward = grpo_of(reward={"accuracy": 2.0, "format": 0.0, "bound": "clip", "gate": "none"}).reward
+    assert (2.0, 0.0, "clip", "none", 0.2) == (
+        reward.accuracy,
+        reward.format,
+        reward.bound,
+        reward.gate,
+        reward.preference,
+    )
+
+
+@pytest.mark.parametrize(
+    ("reward", "uses"),
+    [
+        ({}, True),
+        ({"preference": 0.0}, False),
+        ({"preset": "paper"}, True),
+        ({"preset": "r1v3"}, False),
+        ({"preset": "rules"}, False),
+    ],
+)
+def test_which_rewards_use_a_reward_model(reward: dict[str, Any], uses: bool) -> None:
+    stage = grpo_of(reward=reward)
+    assert uses == stage.reward.uses_preference
+    assert uses == ("reward_model" in stage.needs())
+
+
+def test_something_must_train() -> None:
+    frozen = {"freeze": True}
+    with pytest.raises(RecipeError, match=r"stage\.2\.train: all three roles are frozen"):
+        grpo_of(train={"vision": frozen, "adapter": frozen, "language": frozen})
+    for role in ("vision", "adapter", "language"):
+        roles = grpo_of(train={name: {"freeze": name != role} for name in ("vision", "adapter", "language")}).train
+        assert [role] == [name for name in ("vision", "adapter", "language") if not getattr(roles, name).freeze]
+
+
+@pytest.mark.parametrize(
+    ("keys", "fits"),
+    [
+        ({"prompts_per_step": 4, "minibatch_size": 32}, True),
+        ({"prompts_per_step": 4, "minibatch_size": 8}, True),
+        ({"prompts_per_step": 4, "minibatch_size": 64}, False),
+        ({"prompts_per_step": 4, "minibatch_size": 12}, False),
+        ({"prompts_per_step": 3, "minibatch_size": 12, "sampling": {"num_completions": 4}}, True),
+    ],
+)
+def test_minibatches_must_divide_the_step(keys: dict[str, Any], fits: bool) -> None:
+    if fits:
+        assert keys["minibatch_size"] == grpo_of(**keys).minibatch_size
+    else:
+        with pytest.raises(RecipeError, match=r"minibatch_size = \d+ does not divide .* use a divisor of 32"):
+            grpo_of(**keys)
+
+
+# ── defaults that stand for something ────────────────────────────────────────────────────────────────────────────
+
+
+def test_grpo_defaults() -> None:
+    """Equal clips, token mean, no KL, |A|^1, decoupled correction: what docs and paper comparisons rely on."""
+    stage = grpo_of()
+    assert (0.2, 0.2, "token_mean", 0.0) == (stage.clip_low, stage.clip_high, stage.reduction, stage.kl_weight)
+    assert (1024, 1.0, "decoupled", 2.0) == (
+        stage.buffer.capacity,
+        stage.buffer.exponent,
+        stage.buffer.correction,
+        stage.buffer.correction_limit,
+    )
+    assert (True, False, False) == (stage.train.vision.freeze, stage.train.adapter.freeze, stage.train.language.freeze)
+
+
+def test_mpo_defaults_are_internvls() -> None:
+    stage = recipe_of(LOAD, "reward_model", "mpo").stage[2]
+    keys = ("beta", "preference_weight", "quality_weight", "generation_weight")
+    assert (0.1, 0.8, 0.2, 1.0) == tuple(getattr(stage, key) for key in keys)
+
+
+def test_a_recipe_is_frozen() -> None:
+    recipe = recipe_of(LOAD, RULES)
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.stage[1].train = Roles()  # type: ignore[misc, union-attr]
+
+
+def test_plain_values_leave_out_what_is_absent_and_keep_every_default() -> None:
+    values = plain(recipe_of("parents", {"type": "assemble", "vision": "/v"}))
+    assert {"type": "assemble", "checkpoint_every": 25, "vision": "/v"} == values["stage"][1]
+    assert ("auto", 0, 4096) == (values["device"], values["seed"], values["data"]["train"])

@@ -1,0 +1,46 @@
+"""Rule rewards on single completions."""
+
+import pytest
+
+from vergence.reward.rules import accuracy, format_reward
+from vergence.types import Finish
+
+from ..builders import BARE, NOTHING, RIGHT, WRONG, completion, problem
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        (RIGHT, 1.0),
+        (BARE, 1.0),  # form and thought do not matter
+        ("<answer> 15 </answer>", 1.0),
+        ("<answer>15</answer><answer>16</answer>", 1.0),
+        (WRONG, 0.0),
+        (NOTHING, 0.0),  # the right number outside the tags is no answer
+        ("<answer>16</answer><answer>15</answer>", 0.0),  # hedging does not pay
+        ("<answer>015</answer>", 0.0),
+        ("<answer>1</answer>", 0.0),
+        ("<answer>15.</answer>", 0.0),
+        ("<answer></answer>", 0.0),
+    ],
+)
+def test_accuracy_wants_exactly_the_right_answer_first(text: str, reward: float) -> None:
+    assert reward == accuracy(problem(), completion(text))
+
+
+def test_spaces_around_the_reference_do_not_matter() -> None:
+    assert 1.0 == accuracy(problem(answer=" 15\n"), completion(RIGHT))
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "reward"),
+    [
+        (RIGHT, Finish.STOP, 1.0),
+        (WRONG, Finish.STOP, 1.0),  # form is not truth
+        (RIGHT, Finish.LENGTH, 0.0),  # it would have gone on
+        (BARE, Finish.STOP, 0.0),
+        (NOTHING, Finish.STOP, 0.0),
+    ],
+)
+def test_format_wants_the_form_and_an_end(text: str, finish: Finish, reward: float) -> None:
+    assert reward == format_reward(problem(), completion(text, finish=finish))
