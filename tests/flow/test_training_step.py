@@ -24,7 +24,8 @@ from vergence.rollout.local import LocalGenerator
 from vergence.run.journal import Journal
 from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
-from vergence.stages.grpo import GrpoParts, no_penalty, surrogate_objective, train_grpo
+from vergence.stages.grpo import GrpoParts, train_grpo
+from vergence.stages.grpo_objective import no_penalty, surrogate_objective
 from vergence.stages.parts import logprobs_of
 from vergence.types import Sampling, ScoredGroup
 from vergence.update.learner import Learner

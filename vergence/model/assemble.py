@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vergence.errors import ModelError, ParityError
-from vergence.model.family import family_of
+from vergence.model.families import family_of
 from vergence.model.internvl import IMAGE_END, IMAGE_START, IMAGE_TOKEN, VIDEO_TOKEN, shuffled
 from vergence.model.policy import Policy, compute_dtype, read_config
 

@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from vergence.errors import ModelError
-
 Role = Literal["vision", "adapter", "language"]
 ROLES: tuple[Role, ...] = ("vision", "adapter", "language")
 
@@ -40,16 +38,3 @@ class Family:
     """(model directory) -> the PIL image processor, which needs no torchvision."""
     write_extras: Callable[[Path, Any, str], None]
     """(directory, config, an example question) -> writes what the parts do not save by themselves."""
-
-
-def family_of(config: Any) -> Family:
-    """The family of a loaded config. Raises ModelError if there is none."""
-    from vergence.model import internvl
-
-    families = {internvl.FAMILY.model_type: internvl.FAMILY}
-    if config.model_type not in families:
-        raise ModelError(
-            f'model type "{config.model_type}" is not supported; supported are {", ".join(sorted(families))}. '
-            "A family is one file beside vergence/model/internvl.py"
-        )
-    return families[config.model_type]

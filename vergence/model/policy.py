@@ -10,7 +10,8 @@ import torch
 
 from vergence.data.images import load_image
 from vergence.errors import DataError, ModelError
-from vergence.model.family import Family, family_of
+from vergence.model.families import family_of
+from vergence.model.family import Family
 from vergence.types import ImageRef, Problem, Prompt
 
 

@@ -28,10 +28,8 @@ from vergence.buffer import BufferLimits, SampleBuffer, draw_metrics
 from vergence.correction import Correction, correction_metrics, decoupled, stored_clip
 from vergence.data.problems import Problems
 from vergence.loss.kl import KlEstimator, k1, k2, k3
-from vergence.loss.policy_gradient import clipped_surrogate
-from vergence.loss.reduce import Reduction, sequence_mean, token_mean
-from vergence.model.batch import Batch, collate, pad
-from vergence.model.forward import token_scores
+from vergence.loss.reduce import sequence_mean, token_mean
+from vergence.model.batch import Batch
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, load_policy
 from vergence.model.reward_head import load_reward_model
@@ -58,6 +56,7 @@ from vergence.run.rollout_rows import judged_rows, replay_rows
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.stages.context import Context, Models
+from vergence.stages.grpo_objective import Objective, kl_penalty, no_penalty, surrogate_objective
 from vergence.stages.parts import (
     Gauge,
     Watch,
@@ -72,12 +71,9 @@ from vergence.stages.parts import (
 )
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
-from vergence.types import Draw, Floats, Generator, JudgedGroup, Metrics, Origin, Reward, Sampling, TrainingSample
-from vergence.update.learner import Learner, LossPart
-from vergence.update.minibatch import Minibatch, minibatches
-
-Objective = Callable[[Minibatch], Callable[[], LossPart]]
-"""A minibatch to its loss, computed when the learner asks for it."""
+from vergence.types import Draw, Floats, Generator, JudgedGroup, Metrics, Origin, Reward, Sampling
+from vergence.update.learner import Learner
+from vergence.update.minibatch import minibatches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,78 +160,6 @@ def shown_rows(judged: Sequence[JudgedGroup], draws: Sequence[Draw]) -> list[dic
     dead = [group for group in judged if not group.effective][:1]
     replayed = [draw for draw in draws if draw.origin is Origin.REPLAY][:2]
     return judged_rows(effective + dead) + replay_rows(replayed)
-
-
-def surrogate_objective(
-    policy: Policy,
-    tower: Tower,
-    *,
-    temperature: float,
-    clip_low: float,
-    clip_high: float,
-    reduce: Reduction,
-    penalty: Callable[[Batch, torch.Tensor], torch.Tensor],
-) -> Objective:
-    """R1V2 Eq. 8 plus a penalty per token, over one minibatch."""
-
-    def objective(minibatch: Minibatch) -> Callable[[], LossPart]:
-        def part() -> LossPart:
-            samples = minibatch.samples
-            members = [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples]
-            batch = collate(members, policy.device)
-            scores = token_scores(policy, batch, temperature=temperature, tower=tower)
-            surrogate = clipped_surrogate(
-                scores.logprobs,
-                pad([one.old_logprobs for one in samples]).to(policy.device),
-                torch.tensor([one.draw.sample.advantage for one in samples], device=policy.device),
-                pad([one.weights for one in samples]).to(policy.device),
-                clip_low=clip_low,
-                clip_high=clip_high,
-            )
-            terms = surrogate.loss + penalty(batch, scores.logprobs)
-            loss = reduce(terms, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
-            return LossPart(loss, surrogate_metrics(samples, surrogate.ratio, surrogate.clipped, scores.entropy, batch))
-
-        return part
-
-    return objective
-
-
-def surrogate_metrics(
-    samples: Sequence[TrainingSample],
-    ratio: torch.Tensor,
-    clipped: torch.Tensor,
-    entropy: torch.Tensor,
-    batch: Batch,
-) -> dict[str, torch.Tensor]:
-    """Means over the minibatch's tokens; the ratio of replayed samples apart."""
-    replayed = torch.tensor([one.draw.origin is Origin.REPLAY for one in samples], device=ratio.device)
-    old = batch.mask & replayed[:, None]
-    return {
-        "loss/entropy": entropy[batch.mask].mean(),
-        "loss/clip_fraction": clipped[batch.mask].float().mean(),
-        "loss/ratio_mean": ratio[batch.mask].mean(),
-        "loss/ratio_max": ratio[batch.mask].max(),
-        "loss/ratio_mean_replay": ratio[old].mean() if bool(old.any()) else torch.ones(()),
-    }
-
-
-def no_penalty(batch: Batch, logprobs: torch.Tensor) -> torch.Tensor:
-    """The default: no KL term, hence no reference model (R1V2 Eq. 8 as printed)."""
-    return torch.zeros((), device=logprobs.device)
-
-
-def kl_penalty(
-    reference: Policy, tower: Tower, *, weight: float, estimator: KlEstimator, temperature: float
-) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
-    """weight * KL estimate per token against a frozen reference (R1V2's text; Eq. 8 does not print it)."""
-
-    def penalty(batch: Batch, logprobs: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            fixed = token_scores(reference, batch, temperature=temperature, tower=tower).logprobs
-        return weight * estimator(logprobs, fixed)
-
-    return penalty
 
 
 def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models) -> Outcome:

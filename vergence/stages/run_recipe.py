@@ -8,7 +8,7 @@ import torch
 from vergence.data.problems import read_captions, read_problems
 from vergence.errors import RecipeError
 from vergence.model.device import choose_device
-from vergence.model.family import family_of
+from vergence.model.families import family_of
 from vergence.model.policy import read_config
 from vergence.recipe.schema import (
     AlignStage,

@@ -107,16 +107,28 @@ def test_presets_refuse_changed_weights(preset: str, key: str, value: Any) -> No
         grpo_of(reward={"preset": preset, key: value})
 
 
-def test_presets_by_themselves_and_the_calibrated_one_with_any_weights_are_fine() -> None:
-    for preset in ("paper", "r1v3", "rules", "calibrated"):
-        assert preset == grpo_of(reward={"preset": preset}).reward.preset
+@pytest.mark.parametrize(
+    ("preset", "weights"),
+    [
+        ("calibrated", (1.0, 0.5, 0.2, "sigmoid", "correct")),
+        ("paper", (1.0, 1.0, 1.0, "none", "none")),  # Eq. 7 prints a plain sum
+        ("r1v3", (0.8, 0.2, 0.0, "sigmoid", "correct")),
+        ("rules", (1.0, 0.5, 0.0, "sigmoid", "correct")),
+    ],
+)
+def test_presets_are_what_they_say(preset: str, weights: tuple) -> None:
+    reward = grpo_of(reward={"preset": preset}).reward
+    assert weights == (reward.accuracy, reward.format, reward.preference, reward.bound, reward.gate)
+
+
+def test_the_calibrated_preset_takes_any_weights() -> None:
     reward = grpo_of(reward={"accuracy": 2.0, "format": 0.0, "bound": "clip", "gate": "none"}).reward
-    assert (2.0, 0.0, "clip", "none", 0.2) == (
+    assert (2.0, 0.0, 0.2, "clip", "none") == (
         reward.accuracy,
         reward.format,
+        reward.preference,
         reward.bound,
         reward.gate,
-        reward.preference,
     )
 
 
@@ -145,6 +157,12 @@ def test_something_must_train() -> None:
         assert [role] == [name for name in ("vision", "adapter", "language") if not getattr(roles, name).freeze]
 
 
+def test_what_trains_needs_a_learning_rate() -> None:
+    with pytest.raises(RecipeError, match=r"stage\.2\.train\.adapter: not frozen, and learning_rate = 0"):
+        grpo_of(train={"adapter": {"learning_rate": 0.0}})
+    assert 0.0 == grpo_of(train={"adapter": {"freeze": True, "learning_rate": 0.0}}).train.adapter.learning_rate
+
+
 @pytest.mark.parametrize(
     ("keys", "fits"),
     [
@@ -161,6 +179,31 @@ def test_minibatches_must_divide_the_step(keys: dict[str, Any], fits: bool) -> N
     else:
         with pytest.raises(RecipeError, match=r"minibatch_size = \d+ does not divide .* use a divisor of 32"):
             grpo_of(**keys)
+
+
+# ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ({"type": "reward_model", "prompts": 80, "held_out": 21}, r'\("reward_model"\): prompts \+ held_out = 101'),
+        ({"type": "mpo", "prompts_per_round": 101, "pairs": {"judge": "rules"}}, r'\("mpo"\): prompts_per_round = 101'),
+        (RULES | {"prompts_per_step": 101, "minibatch_size": 8}, r'\("grpo"\): prompts_per_step = 101'),
+    ],
+)
+def test_a_stage_that_draws_more_problems_at_once_than_there_are_is_told(stage: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=rf"stage\.1 {said}, and the training data has 100 problems"):
+        recipe_of(LOAD, stage, data={"type": "digits", "train": 100})
+    assert recipe_of(LOAD, stage, data={"type": "digits", "train": 101})
+
+
+def test_alignment_needs_captions_and_nothing_else_does() -> None:
+    without = {key: value for key, value in FILES.items() if key != "captions"}
+    assert recipe_of(LOAD, RULES, data=without)
+    assert recipe_of(LOAD, "align", data=FILES)
+    with pytest.raises(RecipeError, match=r'stage\.1 \("align"\) needs captions; name a file in data\.captions'):
+        recipe_of(LOAD, "align", data=without)
 
 
 # ── defaults that stand for something ────────────────────────────────────────────────────────────────────────────
