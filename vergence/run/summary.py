@@ -57,15 +57,16 @@ def stage_row(label: str, outcome: Outcome, tested: Mapping[str, Any]) -> dict[s
 
 def stage_table(summary: Mapping[str, Any]) -> Table:
     """The stage table for the terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("stage")
+    splits = sorted({row["split"] for row in summary["stages"].values() if row["split"]})
+    caption = f"per cent, {' and '.join(splits)} split" if splits else None
+    table = Table(box=None, pad_edge=False, header_style="bold", caption=caption, caption_justify="left")
+    table.add_column("stage", no_wrap=True)
     for _, title in COLUMNS:
         table.add_column(title, justify="right")
     table.add_column("seconds", justify="right")
-    table.add_column("split")
     for label, row in summary["stages"].items():
         figures = ["" if row[key] is None else f"{100 * row[key]:.1f}" for key, _ in COLUMNS]
-        table.add_row(label, *figures, f"{row['seconds']:.1f}", row["split"] or "")
+        table.add_row(label, *figures, f"{row['seconds']:.1f}")
     return table
 
 

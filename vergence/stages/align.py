@@ -62,7 +62,7 @@ def run_align(section: AlignStage, run: StageRun, context: Context, models: Mode
     """Build the parts, run the loop, save the policy."""
     policy = load_policy(models["policy"], context.device)
     tower = tower_for(policy, section.train)
-    show_roles(policy, training(section.train), context)
+    show_roles(policy, training(section.train), section.label, context)
     parts = AlignParts(
         policy=policy,
         tower=tower,

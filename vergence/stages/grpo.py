@@ -166,7 +166,7 @@ def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models
     """Build the parts, run the loop, save the policy."""
     policy = load_policy(models["policy"], context.device)
     tower = tower_for(policy, section.train)
-    show_roles(policy, training(section.train), context)
+    show_roles(policy, training(section.train), section.label, context)
     batch_size = section.prompts_per_step * section.sampling.num_completions
     parts = GrpoParts(
         problems=context.train(run),

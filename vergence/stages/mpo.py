@@ -166,7 +166,7 @@ def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) 
     """Build the parts, run the loop, save the policy."""
     policy = load_policy(models["policy"], context.device)
     tower = tower_for(policy, section.train)
-    show_roles(policy, training(section.train), context)
+    show_roles(policy, training(section.train), section.label, context)
     reward, scores = _judge(section, context, models)
     guards = PairGuards(
         min_margin=section.pairs.min_margin,

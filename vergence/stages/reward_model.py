@@ -110,7 +110,7 @@ def as_completion(policy: Policy, text: str) -> Completion:
 def run_reward_model(section: RewardModelStage, run: StageRun, context: Context, models: Models) -> Outcome:
     """Sample from the policy, make pairs, train, calibrate on held-out responses, save."""
     backbone = load_policy(models["policy"], context.device)
-    show_roles(backbone, training(section.train), context)
+    show_roles(backbone, training(section.train), section.label, context)
     tower = tower_for(backbone, section.train)
     problems = context.train(run).take(0, section.prompts + section.held_out)
     groups = LocalGenerator(backbone, tower).generate(

@@ -50,6 +50,8 @@ def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: st
     with opened(path, recipe) as directory:
         torch.set_num_threads(recipe.threads or torch.get_num_threads())
         device = choose_device(recipe.device)
+        threads = torch.get_num_threads()
+        progress.say(f"{recipe.name}, seed {recipe.seed}, {len(labels)} stages, {device} ({threads} threads) -> {path}")
         context = Context(recipe, directory, prepare_data(recipe, directory), device, progress)
         models: dict[str, Path] = {}
         for stage in recipe.stage:
