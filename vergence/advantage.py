@@ -42,14 +42,14 @@ def judge(scored: ScoredGroup, advantage: Advantage) -> JudgedGroup:
 
 
 def effective_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:
-    """The completions that can teach: those with a non-zero advantage, in order."""
+    """The completions that can teach, in order: those whose advantage is not zero, but for rounding."""
     return [
         Sample(group.scored.group.prompt, completion, float(advantage), float(reward))
         for group in judged
         for completion, advantage, reward in zip(
             group.scored.group.completions, group.advantages, group.scored.rewards, strict=True
         )
-        if advantage != 0.0
+        if abs(advantage) > TOLERANCE
     ]
 
 

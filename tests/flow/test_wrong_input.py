@@ -38,10 +38,12 @@ def write_set(folder: Path, **changes) -> Path:
 
 
 def recipe_over(folder: Path, data: Path) -> Path:
-    lines = [f'{key} = "{data}"' for key in ("train", "captions", "tuning", "test")]
+    lines = [f'{key} = "{data}"' for key in ("train", "tuning", "test")]
     text = 'name = "own"\n[data]\ntype = "files"\n' + "\n".join(lines) + '\n[[stage]]\ntype = "load"\npath = "model"\n'
     path = folder / "own.toml"
     path.write_text(text)
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text('{"model_type": "internvl"}')
     return path
 
 
@@ -144,7 +146,7 @@ def test_an_empty_data_set_is_refused(capsys, tmp_path):
 
 
 def test_a_directory_that_holds_another_run_is_left_as_it_is(capsys, tmp_path):
-    settings = ["data.train=8", "data.captions=8", "data.tuning=8", "data.test=8", "stage.parents.vision_steps=1"]
+    settings = ["data.train=640", "data.captions=8", "data.tuning=8", "data.test=8", "stage.parents.vision_steps=1"]
     settings += ["stage.parents.language_steps=1", "stage.parents.language_texts=64", "stage.parents.vision_scenes=64"]
     arguments = [part for setting in settings for part in ("--set", setting)]
     vergence("demo", "--out", tmp_path / "run", "--stop-after", "parents", *arguments)
@@ -203,3 +205,19 @@ def test_help_check_and_show_do_not_load_torch_and_answer_at_once(arguments):
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - begun < 10, "far above a second only if something heavy was loaded"
+
+
+def test_a_model_that_is_not_there_is_refused_before_a_run_begins(capsys, tmp_path):
+    recipe = recipe_over(tmp_path, write_set(tmp_path / "set"))
+    (tmp_path / "model" / "config.json").unlink()
+    assert "config.json" in refused(capsys, "run", recipe, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_problems_for_a_step_are_refused_before_a_run_begins(capsys, tmp_path):
+    recipe = recipe_over(tmp_path, write_set(tmp_path / "set"))
+    recipe.write_text(recipe.read_text() + '[[stage]]\ntype = "grpo"\nreward.preset = "rules"\n')
+    line = refused(capsys, "run", recipe, "--out", tmp_path / "run")
+    assert "prompts_per_step = 32" in line
+    assert "2 problems" in line
+    assert not (tmp_path / "run").exists()

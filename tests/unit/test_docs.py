@@ -14,6 +14,7 @@ from vergence.cli import parser
 from vergence.data.problems import read_problems
 from vergence.monitor.mentions import count_mentions
 from vergence.recipe.load import builtin_names, load_recipe
+from vergence.recipe.schema import REWARD_PRESETS
 from vergence.run.directory import StageRow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +136,7 @@ def test_every_field_of_a_stage_row_is_documented() -> None:
 
 @pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
 def test_every_path_in_the_documents_exists(document: Path) -> None:
-    paths = re.findall(r"(?<![\w./-])(?:vergence|tests|docs)/[\w./-]*\w", document.read_text())
+    paths = re.findall(r"(?<![\w./-])(?:vergence|tests|docs|scripts)/[\w./-]*\w", document.read_text())
     assert [] == [path for path in paths if not (ROOT / path).exists() and "NAME" not in path]
 
 
@@ -213,6 +214,27 @@ def test_functions_in_the_equation_table_are_in_their_files() -> None:
         if not re.search(rf"^(?:def|class) {name}\b", (ROOT / path).read_text(), flags=re.MULTILINE)
     ]
     assert [] == missing
+
+
+# ── presets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_table_of_reward_presets_says_what_the_schema_fixes() -> None:
+    text = section(page("recipes.md"), "### The reward of `grpo`")
+    head = next(line for line in text.splitlines() if line.startswith("| `reward.preset`"))
+    keys = quoted(head)[1:]
+    stated = {
+        quoted(cells[0])[0]: {key: cell.strip("`") for key, cell in zip(keys, cells[1:], strict=True)}
+        for cells in rows(text)
+    }
+    fixed = {
+        preset: {key: value if isinstance(value, str) else f"{value:g}" for key, value in values.items()}
+        for preset, values in REWARD_PRESETS.items()
+    }
+    assert fixed == {
+        preset: {key: value for key, value in cells.items() if value not in ("free", "-")}
+        for preset, cells in stated.items()
+    }
 
 
 # ── examples ─────────────────────────────────────────────────────────────────────────────────────────────────────

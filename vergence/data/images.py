@@ -21,8 +21,13 @@ def reference(path: Path, where: str) -> ImageRef:
     `where` names the row that asked for it. Raises DataError if the file is missing, is no picture, or is absurdly
     large. Truncation inside the pixel data is found by `check_whole`, or at the latest when the picture is decoded.
     """
-    if not path.is_file():
-        raise DataError(f"{where}: image {path}: no such file; correct the path, which is relative to the data file")
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        found = False
+    if not found:
+        shown = str(path)[:300]
+        raise DataError(f"{where}: image {shown}: no such file; correct the path, which is relative to the data file")
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise DataError(f"{where}: image {path}: {size:,} bytes, the limit is {MAX_BYTES:,}; scale it down")
@@ -67,7 +72,7 @@ def _opened(path: Path, where: str) -> Image.Image:
         raise DataError(
             f"{_prefix(where)}image {path}: more than {MAX_PIXELS:,} pixels ({error}); scale it down"
         ) from error
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise DataError(
             f"{_prefix(where)}image {path}: not a readable picture ({error}); replace it by a PNG or JPEG file"
         ) from error

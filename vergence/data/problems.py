@@ -74,7 +74,7 @@ def read_captions(path: Path) -> list[Caption]:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # JSON lines end there and nowhere else
     except FileNotFoundError:
         raise DataError(f"{path}: no such data file; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -86,7 +86,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         found = True
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not a JSON object ({error}); one object a line") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
@@ -125,12 +125,19 @@ def _problem(row: dict[str, Any], path: Path, line: int) -> Problem:
     return Problem(
         id=row["id"],
         question=row["question"],
-        images=tuple(reference((path.parent / image).resolve(), where) for image in row["images"]),
+        images=tuple(reference(_located(path, image), where) for image in row["images"]),
         answer=row["answer"],
         category=row.get("category", "all"),
         objects=frozenset(map(str, row.get("objects", []))),
         mentions=row.get("mentions", ""),
     )
+
+
+def _located(path: Path, image: str) -> Path:
+    try:
+        return (path.parent / image).resolve()
+    except (OSError, ValueError):  # too long, or with a zero byte: told as a file that is not there
+        return path.parent / image
 
 
 def _check_ids(problems: Sequence[Problem], path: Path) -> None:

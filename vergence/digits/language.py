@@ -34,7 +34,7 @@ class LanguageSettings:
 
 
 ROW = 128
-"""Tokens in a packed row. Texts are 12 to 41 tokens long; packing halves the work against padding."""
+"""Tokens in a packed row. Texts are 11 to 38 tokens long; packing halves the work against padding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -32,7 +32,7 @@ def generation_loss(logprobs: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -
 
     InternVL's trainer averages over all tokens of the micro-batch instead; the two differ where lengths differ.
     """
-    return -(logprobs * mask).sum(1) / mask.sum(1)
+    return -sequence_sums(logprobs, mask) / mask.sum(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ def token_mean(
     terms: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], num_tokens: int, num_sequences: int
 ) -> Float[Tensor, ""]:
     """Every token of the batch counts the same (DAPO)."""
-    return (terms * mask).sum() / max(1, num_tokens)
+    return terms.masked_fill(~mask, 0.0).sum() / max(1, num_tokens)
 
 
 def sequence_mean(
     terms: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], num_tokens: int, num_sequences: int
 ) -> Float[Tensor, ""]:
     """Mean over each sequence's tokens, then over sequences (R1V2 Eq. 8: 1/G sum_i 1/|y_i| sum_t)."""
-    return ((terms * mask).sum(1) / mask.sum(1).clamp(min=1)).sum() / max(1, num_sequences)
+    means = terms.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp(min=1)
+    return means.sum() / max(1, num_sequences)

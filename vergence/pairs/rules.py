@@ -119,7 +119,9 @@ def entails(rejected_answer: str, chosen_answer: str) -> bool:
     """
     if not chosen_answer:
         return False
-    return re.search(rf"(?<!\w){re.escape(chosen_answer)}(?!\w)", rejected_answer) is not None
+    # a sign, a point or a comma beside a number makes another number of it
+    pattern = rf"(?<![\w.,-]){re.escape(chosen_answer)}(?!\w|[.,]\d)"
+    return re.search(pattern, rejected_answer) is not None
 
 
 def _spread_out(candidates: Sequence[PreferencePair], limit: int) -> list[PreferencePair]:

@@ -135,7 +135,7 @@ def _tuples(value: Any, key: str = "") -> Any:
 
 def _first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"] if not _is_tag(part))
+    place = ".".join(str(part) for part in _keys(problem["loc"]))
     found = problem["input"]
     match problem["type"]:
         case "extra_forbidden":
@@ -153,12 +153,14 @@ def _first_problem(error: ValidationError) -> str:
             return f"{place}: {problem['msg']}; found {_short(found)}"
 
 
-_TAGS = {"digits", "files", "parents", "assemble", "load", "align", "reward_model", "mpo", "grpo", "evaluate"}
-
-
-def _is_tag(part: int | str) -> bool:
-    # pydantic puts the name of the chosen variant of a union into the path; it is no key of the file
-    return part in _TAGS
+def _keys(place: tuple[int | str, ...]) -> list[int | str]:
+    """A place without what pydantic adds: after `data` and after a stage's number comes the chosen variant's name."""
+    keys = list(place)
+    if len(keys) > 1 and keys[0] == "data" and keys[1] in ("digits", "files"):
+        del keys[1]
+    if len(keys) > 2 and keys[0] == "stage":
+        del keys[2]
+    return keys
 
 
 def _short(value: Any) -> str:

@@ -4,6 +4,7 @@ Stages run in the order of the file. Each needs models that an earlier one gave 
 (`NEEDS`, `GIVES`); `vergence check` follows that thread without running anything.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,17 +13,38 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 Model = Literal["vision", "language", "policy", "reward_model"]
 """What passes from stage to stage: directories of checkpoints."""
 
 
+def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(default)
+    for key, value in given.items():
+        below = default.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
 class Section(BaseModel):
-    """Base of every section: frozen, and unknown keys are errors."""
+    """Base of every section: frozen, unknown keys are errors, and naming one key keeps the defaults of the others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _subsections_keep_their_defaults(cls, given: Any) -> Any:
+        """Naming one key of a subsection leaves its other keys at the defaults that hold in this place."""
+        if not isinstance(given, Mapping):
+            return given
+        defaults = {
+            name: field.default.model_dump(exclude_unset=True)
+            for name, field in cls.model_fields.items()
+            if isinstance(field.default, Section) and isinstance(given.get(name), Mapping)
+        }
+        return dict(given) | {name: _merged(default, given[name]) for name, default in defaults.items()}
 
 
 # ── data ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -185,14 +207,6 @@ class MonitorSection(Section):
 # ── stages ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _merged(default: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(default)
-    for key, value in given.items():
-        below = default.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
-
-
 class StageSection(Section):
     """What every stage has."""
 
@@ -203,19 +217,6 @@ class StageSection(Section):
     """How the stage is called in logs and in summary.json; its type, if left out."""
     checkpoint_every: Positive = 25
     """Steps between checkpoints."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _subsections_keep_their_defaults(cls, given: Any) -> Any:
-        """Naming one key of a subsection leaves this stage's defaults of its other keys in place."""
-        if not isinstance(given, Mapping):
-            return given
-        defaults = {
-            name: field.default.model_dump(exclude_unset=True)
-            for name, field in cls.model_fields.items()
-            if isinstance(field.default, Section) and isinstance(given.get(name), Mapping)
-        }
-        return dict(given) | {name: _merged(default, given[name]) for name, default in defaults.items()}
 
     @property
     def label(self) -> str:
@@ -308,7 +309,7 @@ class PairsSection(Section):
 
     judge: Literal["reward_model", "rules"] = "reward_model"
     """Who measures the margin. With rules alone every right answer is infinitely better than every wrong one."""
-    min_margin: float = 0.0
+    min_margin: Annotated[float, Field(ge=-math.inf)] = 0.0
     """Smallest score gap, in calibrated units (R1V2's threshold 7/10/15 is in raw units of its own reward model)."""
     max_length_ratio: Annotated[float, Field(ge=1)] = 4.0
     max_per_prompt: Positive = 2

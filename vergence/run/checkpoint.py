@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,9 +38,9 @@ class Stateful(Protocol):
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """A temporary folder that becomes `target` on success, and never exists in part under that name."""
-    temporary = target.with_name(_TEMPORARY + target.name)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{target.name}-", dir=target.parent))
+    temporary.chmod(0o755)  # mkdtemp's is for its owner alone
     try:
         yield temporary
     except BaseException:
@@ -90,19 +91,26 @@ def load_latest(folder: Path) -> Mapping[str, Any] | None:
     if not snapshots:
         return None
     newest = snapshots[-1]
-    content = (newest / "state.pt").read_bytes()
-    expected = json.loads((newest / "manifest.json").read_text())["sha256"]
-    found = hashlib.sha256(content).hexdigest()
+    try:
+        found = hashlib.sha256((newest / "state.pt").read_bytes()).hexdigest()
+        expected = str(json.loads((newest / "manifest.json").read_text())["sha256"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(newest, f"{type(error).__name__}: {error}") from error
     if found != expected:
-        raise DirectoryError(
-            f"{newest / 'state.pt'}: the checkpoint is damaged (sha256 {found[:12]}, expected {expected[:12]}); "
-            f"delete {newest} to redo the stage from its beginning"
-        )
+        raise _damaged(newest, f"sha256 {found[:12]}, expected {expected[:12]}")
     return dict(torch.load(newest / "state.pt", map_location="cpu", weights_only=True))
 
 
+def _damaged(snapshot: Path, reason: str) -> DirectoryError:
+    return DirectoryError(
+        f"{snapshot / 'state.pt'}: the checkpoint is damaged ({reason}); "
+        f"delete {snapshot} to redo the stage from its beginning"
+    )
+
+
 def _snapshots(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if path.is_dir())
+    found = [path for path in folder.glob("step-*") if path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _flush(path: Path) -> None:

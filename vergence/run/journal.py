@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 
 @final
 class Journal:
@@ -31,7 +33,7 @@ class Journal:
 
     def truncate(self, size: int) -> None:
         """Drop everything after the first `size` bytes."""
-        if not self._path.exists():
+        if not self._path.exists() or self._path.stat().st_size <= size:
             return
         with self._path.open("a") as file:
             file.truncate(size)
@@ -42,6 +44,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value

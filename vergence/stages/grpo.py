@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from vergence.advantage import (
+    TOLERANCE,
     Advantage,
     advantage_metrics,
     effective_samples,
@@ -140,7 +141,7 @@ def idle_length(judged: Sequence[JudgedGroup]) -> float:
         len(completion.token_ids)
         for group in judged
         for completion, advantage in zip(group.scored.group.completions, group.advantages, strict=True)
-        if advantage == 0.0
+        if abs(advantage) <= TOLERANCE
     ]
     return float(np.mean(lengths)) if lengths else 0.0
 

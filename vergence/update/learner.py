@@ -46,6 +46,7 @@ class Learner:
         schedule: Callable[[int], float],
     ) -> None:
         self._named = {name: parameter for group in groups for name, parameter in group.parameters.items()}
+        assert len(self._named) == sum(len(group.parameters) for group in groups), "names tell parameters apart"
         self._base_rates = [group.learning_rate for group in groups]
         self._clip_norm = clip_norm
         self._schedule = schedule

@@ -35,10 +35,9 @@ def minibatches(
     """
     count = batch_size // minibatch_size
     order = rng.permutation(len(samples))
-    idle = max(0, batch_size - len(samples)) * idle_tokens / count
     dealt = [tuple(samples[place] for place in order[part::count]) for part in range(count)]
-    return [
-        Minibatch(part, round(sum(len(one.old_logprobs) for one in part) + idle), minibatch_size)
-        for part in dealt
-        if part
-    ]
+    return [Minibatch(part, _tokens(part, minibatch_size, idle_tokens), minibatch_size) for part in dealt if part]
+
+
+def _tokens(part: Sequence[TrainingSample], minibatch_size: int, idle_tokens: float) -> int:
+    return round(sum(len(one.old_logprobs) for one in part) + (minibatch_size - len(part)) * idle_tokens)

@@ -66,7 +66,6 @@ def test_rows_keep_their_order_and_blank_lines_do_not_count(folder: Path) -> Non
     assert ["b", "a"] == [found.id for found in read_problems(path, decode=True)]
 
 
-@pytest.mark.xfail(strict=True, reason="lines are split wherever Unicode sees a line's end, not where JSON lines do")
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
 def test_only_a_newline_ends_a_line(folder: Path, separator: str) -> None:
     """JSON allows these inside a string as they are, and `ensure_ascii=False` writes them so."""

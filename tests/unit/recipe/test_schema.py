@@ -153,7 +153,8 @@ def test_something_must_train() -> None:
     with pytest.raises(RecipeError, match=r"stage\.2\.train: all three roles are frozen"):
         grpo_of(train={"vision": frozen, "adapter": frozen, "language": frozen})
     for role in ("vision", "adapter", "language"):
-        roles = grpo_of(train={name: {"freeze": name != role} for name in ("vision", "adapter", "language")}).train
+        switches = {name: {"freeze": name != role, "learning_rate": 1e-4} for name in ("vision", "adapter", "language")}
+        roles = grpo_of(train=switches).train
         assert [role] == [name for name in ("vision", "adapter", "language") if not getattr(roles, name).freeze]
 
 
