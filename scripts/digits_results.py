@@ -1,6 +1,7 @@
 """Turns finished runs of the digits recipe into docs/results/digits.md.
 
     python scripts/digits_results.py runs/digits-seed0 runs/digits-seed1 runs/digits-seed2 > docs/results/digits.md
+    python scripts/digits_results.py --table runs/digits-seed0        (the table in README.md)
 
 Every number of that page comes from the runs' own summary.json and metrics.jsonl.
 """
@@ -44,6 +45,18 @@ def stage_table(summary: dict[str, Any]) -> list[str]:
         shown = [percent(figures[key] if stage != "evaluate" else None) for key, _ in FIGURES]
         lines.append(row(stage, *shown, percent(mentions), percent(grey), f"{figures['seconds']:.1f}"))
     return lines
+
+
+def short_table(summary: dict[str, Any]) -> str:
+    """The stages that give a policy, as README.md shows them."""
+    lines = [row("stage", "greedy", "sampled", "well-formed", "hallucinating", "effective", "seconds")]
+    lines.append(row("---", *["---:"] * 6))
+    for stage, figures in summary["stages"].items():
+        shown = [percent(figures[key] if stage != "evaluate" else None) for key, _ in FIGURES]
+        first, last = figures["effective_ratio_first"], figures["effective_ratio_last"]
+        decay = "-" if stage == "evaluate" or first is None else f"{percent(first)} to {percent(last)}"
+        lines.append(row(stage, *shown, decay, f"{figures['seconds']:.0f}"))
+    return "\n".join(lines) + "\n"
 
 
 def effective_table(runs: list[Path]) -> list[str]:
@@ -147,4 +160,8 @@ def page(runs: list[Path]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(page([Path(argument) for argument in sys.argv[1:]]))
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["--table"]:
+        sys.stdout.write(short_table(json.loads((Path(arguments[1]) / "summary.json").read_text())))
+    else:
+        sys.stdout.write(page([Path(argument) for argument in arguments]))

@@ -168,6 +168,46 @@ def test_plain_transformers_gives_the_same_greedy_answers_on_100_scenes(small_ru
     assert json.loads(done.stdout.splitlines()[-1]) == ours
 
 
+WHOLE_PROCESSOR = """
+import json, sys
+try:
+    import torchvision
+except Exception:
+    sys.exit(77)
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+folder, problems = sys.argv[1], [json.loads(line) for line in open(sys.argv[2])][:100]
+model, processor = AutoModelForImageTextToText.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+root = sys.argv[2].rsplit("/", 1)[0]
+pictures = [Image.open(f"{root}/{problem['images'][0]}").convert("RGB") for problem in problems]
+contents = [[{"type": "image"}, {"type": "text", "text": problem["question"]}] for problem in problems]
+texts = [
+    processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    for content in contents
+]
+inputs = processor(images=pictures, text=texts, return_tensors="pt", padding=True, add_special_tokens=False)
+answers = model.generate(**inputs, max_new_tokens=64, do_sample=False)
+print(json.dumps(processor.batch_decode(answers[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)))
+"""
+
+
+def test_where_torchvision_works_the_automatic_processor_gives_the_same_answers_too(small_run, tmp_path):
+    data = small_run / "data" / "test.jsonl"
+    (tmp_path / "whole.py").write_text(WHOLE_PROCESSOR)
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "whole.py"), str(small_run / "final"), str(data)],
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 77:
+        pytest.skip("torchvision is not there, or does not fit this torch")
+    assert done.returncode == 0, done.stderr
+    vergence("eval", small_run / "final", "--data", data, "--out", tmp_path / "ours.jsonl")
+    ours = [row["response"] for row in rows(tmp_path / "ours.jsonl")][:100]
+    assert json.loads(done.stdout.splitlines()[-1]) == ours
+
+
 def test_the_example_in_the_models_readme_runs_as_it_stands(small_run, tmp_path):
     folder = tmp_path / "final"
     shutil.copytree(small_run / "final", folder)

@@ -158,7 +158,7 @@ def test_stopping_after_a_stage_and_going_on_equals_not_stopping(uninterrupted, 
     assert_same_run(uninterrupted, directory)
 
 
-def test_a_damaged_checkpoint_is_named_and_not_used(small_run, tmp_path):
+def test_a_damaged_checkpoint_is_named_and_deleting_it_does_the_stage_again(small_run, tmp_path):
     directory = tmp_path / "run"
     shutil.copytree(small_run, directory)
     (directory / "checkpoints" / "grpo" / "done.json").unlink()
@@ -169,3 +169,10 @@ def test_a_damaged_checkpoint_is_named_and_not_used(small_run, tmp_path):
     assert "damaged" in done.stderr
     assert str(state) in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+    shutil.rmtree(state.parent)  # the remedy that the message names
+    shutil.rmtree(directory / "final")
+    vergence("demo", "--out", directory, *overrides(*SMALL))
+    assert timeless(directory) == timeless(small_run)
+    final = Path("final") / "model.safetensors"
+    assert (directory / final).read_bytes() == (small_run / final).read_bytes()

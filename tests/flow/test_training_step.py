@@ -199,7 +199,7 @@ def test_one_update_has_the_gradient_of_the_formula_written_out_plainly(fresh_po
             unclipped = float(ratio.detach()) * advantage <= clipped * advantage
             term = ratio * advantage if unclipped else torch.tensor(clipped * advantage)
             total = total - term / len(one.token_ids) / len(members)
-    assert float(part.loss) == pytest.approx(float(total), abs=1e-6)
+    assert part.loss.item() == pytest.approx(total.item(), abs=1e-6)
     weight = policy.model.model.multi_modal_projector.linear_2.weight
     ours, theirs = (torch.autograd.grad(value, weight)[0] for value in (part.loss, total))
     assert torch.allclose(ours, theirs, atol=1e-6, rtol=1e-4)

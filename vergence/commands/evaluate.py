@@ -12,6 +12,7 @@ from vergence.evaluation.measure import Figures, answer_all, figures, prediction
 from vergence.model.device import choose_device
 from vergence.model.policy import load_policy
 from vergence.model.vision import CachedTower
+from vergence.reward.rules import check_gradable
 from vergence.rollout.local import LocalGenerator
 from vergence.run.checkpoint import write_whole
 
@@ -22,6 +23,7 @@ def eval_command(
     """Answer every problem of a file, grade, print the figures, and write the answers if asked to."""
     quieten_libraries()
     problems = read_problems(data, decode=True)
+    check_gradable(problems, data)
     policy = load_policy(model, choose_device(device))
     generator = LocalGenerator(policy, CachedTower(policy))
     groups = answer_all(generator, problems, samples=samples, max_new_tokens=max_new_tokens, seed=seed)

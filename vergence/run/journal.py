@@ -9,6 +9,8 @@ from typing import Any, final
 
 import numpy as np
 
+from vergence.run.checkpoint import write_whole
+
 
 @final
 class Journal:
@@ -37,6 +39,15 @@ class Journal:
             return
         with self._path.open("a") as file:
             file.truncate(size)
+
+    def drop_stage(self, stage: str) -> None:
+        """Drop every line of one stage, and a torn last line; the others stay as they are."""
+        if not self._path.exists():
+            return
+        lines = self._path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["stage"] != stage]
+        if kept != lines:
+            write_whole(self._path, "".join(kept))
 
 
 def _plain(value: Any) -> Any:

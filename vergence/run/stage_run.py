@@ -102,7 +102,10 @@ class StageRun:
     def _restore(self, parts: Mapping[str, Stateful]) -> int:
         state = load_latest(self.folder)
         if state is None:
-            # the sizes before this stage wrote anything: a restart without a snapshot rolls back to them
+            # the first snapshot holds the sizes of the logs before the stage wrote anything; lines of its own are there
+            # only if somebody deleted its checkpoints to do it again
+            self._metrics.drop_stage(self.stage)
+            self._rollouts.drop_stage(self.stage)
             self._save(0, parts)
             return 0
         for name, part in parts.items():

@@ -26,6 +26,7 @@ from vergence.recipe.schema import (
     prompts_missing,
 )
 from vergence.report.page import write_report
+from vergence.reward.rules import check_gradable
 from vergence.run.checkpoint import whole_folder
 from vergence.run.directory import Outcome, RunDirectory, opened
 from vergence.run.progress import Progress
@@ -105,12 +106,14 @@ def check_inputs(recipe: Recipe) -> None:
                     if named is not None:
                         read_config(named)
     if isinstance(recipe.data, FileData):
-        train, *_ = [
-            read_problems(file, decode=True) for file in (recipe.data.train, recipe.data.tuning, recipe.data.test)
-        ]
+        sizes = []
+        for file in (recipe.data.train, recipe.data.tuning, recipe.data.test):
+            problems = read_problems(file, decode=True)
+            check_gradable(problems, file)
+            sizes.append(len(problems))
         if recipe.data.captions is not None:
             read_captions(recipe.data.captions)
-        problem = prompts_missing(recipe, len(train))
+        problem = prompts_missing(recipe, sizes[0])
         if problem:
             raise RecipeError(f"{recipe.name}: {problem}")
 

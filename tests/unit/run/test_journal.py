@@ -77,3 +77,14 @@ def test_size_counts_bytes_and_not_letters(path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.write_text('{"text": "Ω≈"}\n', encoding="utf-8")
     assert len('{"text": ""}\n') + 2 + 3 == Journal(path).size()
+
+
+def test_dropping_a_stage_keeps_the_lines_of_the_others_and_no_torn_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "log.jsonl")
+    journal.drop_stage("mpo")  # nothing there yet
+    for stage in ("align", "mpo", "mpo", "grpo"):
+        journal.append({"stage": stage})
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"stage": "gr')
+    journal.drop_stage("mpo")
+    assert '{"stage": "align"}\n{"stage": "grpo"}\n' == (tmp_path / "log.jsonl").read_text()
