@@ -11,7 +11,7 @@ from vergence.model.forward import token_scores
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, encode, load_policy
 from vergence.model.vision import Tower
-from vergence.recipe.schema import AlignStage
+from vergence.recipe.stages import AlignStage
 from vergence.run.directory import Outcome
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from vergence.model.assemble import assemble
 from vergence.model.policy import load_policy
-from vergence.recipe.schema import AssembleStage, LoadStage
+from vergence.recipe.stages import AssembleStage, LoadStage
 from vergence.run.directory import Outcome, StageRow
 from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context, Models

@@ -7,9 +7,7 @@ from pathlib import Path
 import torch
 
 from vergence.data.problems import Problems, read_captions, read_problems
-from vergence.recipe.schema import (
-    Recipe,
-)
+from vergence.recipe.schema import Recipe
 from vergence.run.directory import RunDirectory
 from vergence.run.progress import Progress
 from vergence.run.stage_run import StageRun

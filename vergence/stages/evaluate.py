@@ -6,7 +6,7 @@ from typing import Any
 from vergence.evaluation.measure import answer_all, as_row, figures, prediction_rows
 from vergence.model.policy import load_policy
 from vergence.model.vision import AblatedTower, CachedTower, grey_view
-from vergence.recipe.schema import EvaluateStage
+from vergence.recipe.stages import EvaluateStage
 from vergence.rollout.local import LocalGenerator
 from vergence.run.checkpoint import write_whole
 from vergence.run.directory import Outcome, StageRow

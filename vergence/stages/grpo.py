@@ -36,7 +36,7 @@ from vergence.model.policy import Policy, load_policy
 from vergence.model.reward_head import load_reward_model
 from vergence.model.vision import CachedTower, Tower
 from vergence.monitor.mentions import count_groups, mention_metrics
-from vergence.recipe.schema import GrpoStage
+from vergence.recipe.stages import GrpoStage
 from vergence.reward.hybrid import (
     Bound,
     Gate,

@@ -12,7 +12,7 @@ import torch
 from vergence.digits.language import LanguageSettings, train_language
 from vergence.digits.tokens import build_tokenizer
 from vergence.digits.tower import TowerSettings, train_tower
-from vergence.recipe.schema import ParentsStage
+from vergence.recipe.stages import ParentsStage
 from vergence.run.checkpoint import whole_folder
 from vergence.run.directory import Outcome, StageRow
 from vergence.run.stage_run import StageRun

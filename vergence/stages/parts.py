@@ -13,14 +13,7 @@ from vergence.model.parameters import Training
 from vergence.model.policy import Policy
 from vergence.model.vision import AblatedTower, CachedTower, LiveTower, Tower, grey_view, masked_view
 from vergence.monitor.perception import perception_metrics
-from vergence.recipe.schema import (
-    EvaluationSection,
-    MonitorSection,
-    Optimizer,
-    Roles,
-    SamplingSection,
-    Trained,
-)
+from vergence.recipe.sections import EvaluationSection, MonitorSection, Optimizer, Roles, SamplingSection, Trained
 from vergence.rollout.local import LocalGenerator
 from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context

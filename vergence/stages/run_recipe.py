@@ -10,20 +10,17 @@ from vergence.errors import RecipeError
 from vergence.model.device import choose_device
 from vergence.model.families import family_of
 from vergence.model.policy import read_config
-from vergence.recipe.schema import (
+from vergence.recipe.schema import DigitsData, FileData, Recipe, prompts_missing
+from vergence.recipe.stages import (
     AlignStage,
     AssembleStage,
-    DigitsData,
     EvaluateStage,
-    FileData,
     GrpoStage,
     LoadStage,
     MpoStage,
     ParentsStage,
-    Recipe,
     RewardModelStage,
     StageSection,
-    prompts_missing,
 )
 from vergence.report.page import write_report
 from vergence.reward.rules import check_gradable

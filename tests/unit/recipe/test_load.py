@@ -10,7 +10,8 @@ import pytest
 
 from vergence.errors import RecipeError
 from vergence.recipe.load import builtin_names, first_difference, load_recipe, to_toml
-from vergence.recipe.schema import AlignStage, FileData, GrpoStage, LoadStage, MpoStage, Recipe
+from vergence.recipe.schema import FileData, Recipe
+from vergence.recipe.stages import AlignStage, GrpoStage, LoadStage, MpoStage
 
 SMALL = """
 name = "small"

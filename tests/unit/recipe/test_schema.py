@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from vergence.errors import RecipeError
 from vergence.recipe.load import parse_recipe
-from vergence.recipe.schema import GrpoStage, Recipe, Roles, plain
+from vergence.recipe.schema import Recipe, plain
+from vergence.recipe.sections import Roles
+from vergence.recipe.stages import GrpoStage
 
 FILES = {"type": "files", "train": "/t", "captions": "/c", "tuning": "/u", "test": "/e"}
 
