@@ -154,7 +154,7 @@ def test_the_newest_of_several_is_the_one_with_the_largest_number(tmp_path: Path
 
 def test_a_snapshot_that_fails_to_be_written_leaves_the_older_one(tmp_path: Path) -> None:
     save_snapshot(tmp_path, 1, {"step": 1})
-    with pytest.raises(Exception, match="pickle|local object"):
+    with pytest.raises(Exception, match=r"pickle|local object"):
         save_snapshot(tmp_path, 2, {"step": lambda: 2})
     assert ["step-000001"] == [path.name for path in tmp_path.iterdir()]
     state = load_latest(tmp_path)
