@@ -182,10 +182,11 @@ def _command(
 def _add_set(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--set",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="override a key, e.g. seed=1 or stage.grpo.steps=50; may be repeated",
+        help="override keys, e.g. --set seed=1 stage.grpo.steps=50; may be repeated",
     )
 
 

@@ -194,6 +194,14 @@ def test_an_unknown_stage_to_stop_after_is_refused(capsys, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_set_takes_several_keys_and_may_be_repeated(capsys):
+    assert main(["show", "digits", "--set", "seed=7", "stage.grpo.steps=3", "--set", "name=other"]) == 0
+    shown = capsys.readouterr().out
+    assert "seed = 7" in shown
+    assert "steps = 3" in shown
+    assert 'name = "other"' in shown
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("check", "digits"), ("show", "digits")])
 def test_help_check_and_show_do_not_load_torch_and_answer_at_once(arguments):
     code = (
