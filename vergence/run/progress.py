@@ -47,11 +47,6 @@ class Progress:
         if self._verbosity >= Verbosity.NORMAL:
             self._console.print(text, highlight=False)
 
-    def detail(self, text: object) -> None:
-        """Print something once, with `--verbose` only."""
-        if self._verbosity >= Verbosity.VERBOSE:
-            self._console.print(text, highlight=False)
-
     def begin(self, stage: str, total: int, first: int) -> None:
         """A stage's steps begin, or continue at `first`."""
         self._stage, self._first, self._begun, self._shown = stage, first, time.monotonic(), {}
