@@ -5,9 +5,10 @@
     │   ├── RecipeError       a recipe, or a --set override
     │   ├── DataError         a data file, a row of it, an image
     │   ├── ModelError        a model directory, or two parts that do not fit
-    │   └── DirectoryError    a run directory that cannot be used as asked
+    │   └── DirectoryError    a run directory, or one of features, that cannot be used as asked
     └── RunError              the input was right and the run failed        exit code 1
         ├── NonFiniteError    a loss or a gradient is not a number
+        ├── SelfCheckError    the shared-prompt computation and the plain one disagree
         └── ParityError       an assembled model does not compute what its parents computed
 
 Every message is one line: where, what was expected, what was found, what to do.
@@ -39,7 +40,7 @@ class ModelError(InputError):
 
 
 class DirectoryError(InputError):
-    """A run directory cannot be used as asked."""
+    """A run directory, or one of features, cannot be used as asked."""
 
 
 class RunError(VergenceError):
@@ -48,6 +49,10 @@ class RunError(VergenceError):
 
 class NonFiniteError(RunError):
     """A loss or a gradient norm is infinite or not a number."""
+
+
+class SelfCheckError(RunError):
+    """The shared-prompt computation and the plain one disagree."""
 
 
 class ParityError(RunError):

@@ -37,6 +37,7 @@ def restore_prompts(rows: Sequence[dict[str, Any]]) -> list[Prompt]:
                 mentions=row["mentions"],
             ),
             row["token_ids"].numpy(),
+            row["positions"].numpy(),
         )
         for row in rows
     ]
@@ -134,4 +135,5 @@ def _prompt_record(prompt: Prompt) -> dict[str, Any]:
         "objects": sorted(problem.objects),
         "mentions": problem.mentions,
         "token_ids": torch.from_numpy(prompt.token_ids),
+        "positions": torch.from_numpy(prompt.positions),
     }

@@ -8,7 +8,8 @@ however many completions belong to it point at that one object. Nothing downstre
 
 Letters used for shapes everywhere:
 P prompts · G completions per prompt · B sequences · T completion tokens · S prompt tokens · V vocabulary ·
-N images · D width of a feature or of an embedding.
+N images · F image tokens of all images together · A axes of a position · D width of a feature · W width of an
+embedding.
 
 One alignment everywhere: `logprobs[t]` belongs to `token_ids[t]` and is log p(token t | all tokens before t).
 """
@@ -89,6 +90,16 @@ class Prompt:
     problem: Problem
     token_ids: Ints
     """[S] chat template applied, image placeholders expanded."""
+    positions: Ints
+    """[A, S] position ids, one row per axis: A = 1 is the place in the sequence; A = 3 (M-RoPE) time, height, width.
+
+    Completions go on at `positions.max() + 1`, on every axis alike.
+    """
+
+    @property
+    def key(self) -> tuple[str, bytes]:
+        """Equal for prompts that are computed alike, whether they are one object or one of them was restored."""
+        return self.problem.id, self.token_ids.tobytes()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +109,7 @@ class Completion:
     token_ids: Ints
     """[T] with the end token, if it came to that."""
     sampler_logprobs: Floats
-    """[T] under the distribution that was sampled from (temperature included)."""
+    """[T] under the policy at the sampling temperature, before any truncation (top-k, top-p) or penalty."""
     finish: Finish
     policy_version: int
     """The number of the policy that sampled it: optimizer rounds since its stage began."""
@@ -191,6 +202,12 @@ class Sampling:
     max_new_tokens: int
     temperature: float
     """0.0 is greedy."""
+    top_k: int = 0
+    """Draw from the k most likely tokens only; 0 is off."""
+    top_p: float = 1.0
+    """Draw from the smallest set of most likely tokens with this probability; 1.0 is off."""
+    repetition_penalty: float = 1.0
+    """Divides the logits of tokens that occurred before (multiplies negative ones); 1.0 is off."""
 
 
 @runtime_checkable

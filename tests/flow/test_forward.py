@@ -12,8 +12,8 @@ from vergence.digits.tokens import build_tokenizer
 from vergence.digits.tower import tower_config
 from vergence.model.assemble import assemble
 from vergence.model.batch import collate
-from vergence.model.forward import completion_hidden, token_scores
-from vergence.model.policy import Policy, encode, load_policy, pixel_tiles
+from vergence.model.forward import last_hidden, token_scores
+from vergence.model.policy import Policy, encode, load_policy, preprocess
 from vergence.model.save import save_policy
 from vergence.model.vision import AblatedTower, CachedTower, LiveTower, grey_view, masked_view
 from vergence.rollout.local import LocalGenerator
@@ -59,7 +59,7 @@ def members_of(policy: Policy, problems, lengths) -> list:
 
 def plain_logprobs(policy: Policy, prompt, completion) -> torch.Tensor:
     """One sequence through the model's own forward, image and all: the trusted slow path."""
-    pixels, _ = pixel_tiles(policy, prompt.problem.images)
+    pixels = preprocess(policy, prompt.problem.images).values
     ids = torch.from_numpy(np.concatenate([prompt.token_ids, completion.token_ids]))[None]
     logits = policy.model(input_ids=ids, pixel_values=pixels).logits[0].float()
     logits[:, policy.image_token_id] = float("-inf")
@@ -74,8 +74,8 @@ def test_ragged_groups_have_the_log_probs_of_the_plain_path(world):
     policy, problems = world
     members = members_of(policy, problems, LENGTHS)
     batch = collate(members, CPU)
-    assert batch.prompt_ids.shape == (3, 9), "three prompts, each once"
-    assert len(batch.images) == 3
+    assert batch.prompts.lengths == (9, 9, 9), "three prompts, each once"
+    assert len(batch.prompts.images) == 3
     with torch.no_grad():
         scores = token_scores(policy, batch, temperature=1.0, tower=CachedTower(policy))
     for row, (prompt, completion) in enumerate(members):
@@ -113,7 +113,7 @@ def test_prompts_of_different_lengths_do_not_disturb_each_other(world):
     policy, problems = world
     members = members_of(policy, problems, LENGTHS)
     prompt, completion = members[0]
-    longer = type(prompt)(prompt.problem, np.concatenate([prompt.token_ids, np.array([20, 21, 22])]))
+    longer = type(prompt)(prompt.problem, np.concatenate([prompt.token_ids, [20, 21, 22]]), np.arange(12)[None])
     mixed = [(longer, completion), *members[1:]]
     with torch.no_grad():
         alone = token_scores(policy, collate(members[1:], CPU), temperature=1.0, tower=CachedTower(policy)).logprobs
@@ -135,15 +135,6 @@ def test_the_tower_sees_each_picture_once_whatever_the_number_of_completions(wor
     token_scores(policy, collate(members, CPU), temperature=1.0, tower=tower)
     handle.remove()
     assert seen == [3]
-
-
-def test_the_cache_forgets_the_oldest_picture_beyond_its_capacity(world):
-    policy, problems = world
-    images = [problem.images[0] for problem in problems[:3]]
-    one = CachedTower(policy).features(images[:1])
-    small = CachedTower(policy, capacity_bytes=2 * one.numel() * one.element_size())
-    assert torch.equal(small.features(images), CachedTower(policy).features(images))
-    assert list(small._kept) == [image.sha256 for image in images[1:]]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
@@ -191,7 +182,7 @@ def test_samples_follow_the_distribution(world):
     group = LocalGenerator(policy, tower, max_rows=4000).generate(problems[:1], sampling, seed=0, version=0)[0]
     counts = np.bincount([int(one.token_ids[0]) for one in group.completions], minlength=35)
     prompt = group.prompt
-    pixels, _ = pixel_tiles(policy, prompt.problem.images)
+    pixels = preprocess(policy, prompt.problem.images).values
     with torch.no_grad():
         logits = policy.model(input_ids=torch.from_numpy(prompt.token_ids)[None], pixel_values=pixels).logits[0, -1]
     logits[policy.image_token_id] = float("-inf")
@@ -208,7 +199,7 @@ def test_greedy_decoding_equals_transformers_generate(world):
     sampling = Sampling(num_completions=1, max_new_tokens=16, temperature=0.0)
     groups = LocalGenerator(policy, CachedTower(policy)).generate(problems, sampling, seed=0, version=0)
     for group in groups:
-        pixels, _ = pixel_tiles(policy, group.prompt.problem.images)
+        pixels = preprocess(policy, group.prompt.problem.images).values
         out = policy.model.generate(
             input_ids=torch.from_numpy(group.prompt.token_ids)[None],
             pixel_values=pixels,
@@ -224,10 +215,10 @@ def test_the_picture_reaches_the_answer_and_ablations_change_it(world):
     batch = collate(members_of(policy, problems, LENGTHS), CPU)
     masked = AblatedTower(policy, masked_view(8, 0.6, 0))
     with torch.no_grad():
-        seen = completion_hidden(policy, batch, batch.token_ids, CachedTower(policy))
-        grey = completion_hidden(policy, batch, batch.token_ids, AblatedTower(policy, grey_view))
-        once = completion_hidden(policy, batch, batch.token_ids, masked)
-        again = completion_hidden(policy, batch, batch.token_ids, masked)
+        seen = last_hidden(policy, batch, CachedTower(policy))
+        grey = last_hidden(policy, batch, AblatedTower(policy, grey_view))
+        once = last_hidden(policy, batch, masked)
+        again = last_hidden(policy, batch, masked)
     assert not torch.allclose(seen, grey, atol=1e-3)
     assert not torch.allclose(seen, once, atol=1e-3)
     assert torch.equal(once, again), "the same patches are masked for the same picture and seed"
@@ -238,6 +229,6 @@ def test_a_cut_prompt_is_named_before_the_model_sees_it(world):
 
     policy, problems = world
     (prompt, completion), *_ = members_of(policy, problems, [[3]])
-    cut = type(prompt)(prompt.problem, prompt.token_ids[3:])
+    cut = type(prompt)(prompt.problem, prompt.token_ids[3:], prompt.positions[:, 3:])
     with pytest.raises(DataError, match=r"4 image features for 3 placeholders"):
         token_scores(policy, collate([(cut, completion)], CPU), temperature=1.0, tower=CachedTower(policy))

@@ -9,7 +9,8 @@ import torch
 
 from flow.conftest import SMALL, overrides, rows, shared, vergence
 
-TIMES = {"wall_seconds", "tokens_per_second"}
+OF_THE_PROCESS = ("wall_seconds", "tokens_per_second", "seconds/", "memory/", "work/pictures_")
+"""Beginnings of metrics that tell of one process: how long it took, what it held, which pictures were new to it."""
 SHORT = (
     *SMALL,
     "data.train=128",
@@ -41,7 +42,10 @@ def killed(place: str, count: int, *arguments) -> None:
 
 
 def timeless(directory: Path) -> list[dict]:
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows(directory / "metrics.jsonl")]
+    return [
+        {key: value for key, value in row.items() if not key.startswith(OF_THE_PROCESS)}
+        for row in rows(directory / "metrics.jsonl")
+    ]
 
 
 def located(directory: Path, text: str) -> str:

@@ -16,6 +16,7 @@ from vergence.loss.reduce import sequence_mean, token_mean
 from vergence.model.batch import collate
 from vergence.model.forward import token_scores
 from vergence.model.parameters import Training, trainable_groups
+from vergence.model.plain import compare_with_plain
 from vergence.model.policy import load_policy
 from vergence.model.reward_head import Calibration, RewardModel, fresh_head, load_reward_model, save_reward_model
 from vergence.model.save import save_policy
@@ -25,10 +26,12 @@ from vergence.run.journal import Journal
 from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
 from vergence.stages.grpo import GrpoParts, train_grpo
-from vergence.stages.grpo_objective import no_penalty, surrogate_objective
+from vergence.stages.grpo_objective import NoPenalty, surrogate_objective
 from vergence.stages.parts import logprobs_of
+from vergence.stages.work import Passes, work_done
 from vergence.types import Sampling, ScoredGroup
 from vergence.update.learner import Learner
+from vergence.update.minibatch import deal_samples
 from vergence.update.schedule import constant
 
 SAMPLING = Sampling(num_completions=4, max_new_tokens=6, temperature=1.0)
@@ -73,7 +76,11 @@ def train(
 
     def proximal(draws):
         return logprobs_of(
-            policy, tower, [(draw.sample.prompt, draw.sample.completion) for draw in draws], temperature=1.0
+            policy,
+            tower,
+            [(draw.sample.prompt, draw.sample.completion) for draw in draws],
+            temperature=1.0,
+            microbatch_tokens=10_000,
         )
 
     buffer = SampleBuffer(BufferLimits(capacity=capacity, exponent=1.0, max_age=10, max_uses=10))
@@ -85,9 +92,21 @@ def train(
         advantage=group_normalised,
         buffer=buffer,
         correct=decoupled(proximal, 2.0) if correction == "decoupled" else stored_clip(),
+        penalty=NoPenalty(),
         objective=surrogate_objective(
-            policy, tower, temperature=1.0, clip_low=0.2, clip_high=0.2, reduce=token_mean, penalty=no_penalty
+            policy,
+            tower,
+            temperature=1.0,
+            clip_low=0.2,
+            clip_high=0.2,
+            reduce=token_mean,
+            penalty=NoPenalty(),
+            microbatch_tokens=10_000,
+            check=lambda members: compare_with_plain(policy, tower, members, temperature=1.0),
         ),
+        deal=deal_samples,
+        meter=policy.meter,
+        work_done=work_done([policy.meter], [tower]),
         learner=learner,
         gauge=lambda step, total: {},
         watch=lambda step, groups: {},
@@ -102,7 +121,16 @@ def train(
 
     Journal.append = keep
     try:
-        train_grpo(parts, run, steps=steps, prompts_per_step=4, minibatch_size=8, sampling=SAMPLING, rollouts_every=100)
+        train_grpo(
+            parts,
+            run,
+            steps=steps,
+            prompts_per_step=4,
+            minibatch_size=8,
+            passes=Passes(epochs=1, reference=False, proximal=correction == "decoupled"),
+            sampling=SAMPLING,
+            rollouts_every=100,
+        )
     finally:
         Journal.append = original
     return [row for row in logged if "wall_seconds" in row], buffer
@@ -186,9 +214,17 @@ def test_one_update_has_the_gradient_of_the_formula_written_out_plainly(fresh_po
         for (prompt, one), advantage in zip(members, advantages, strict=True)
     )
     objective = surrogate_objective(
-        policy, tower, temperature=1.0, clip_low=0.2, clip_high=0.2, reduce=sequence_mean, penalty=no_penalty
+        policy,
+        tower,
+        temperature=1.0,
+        clip_low=0.2,
+        clip_high=0.2,
+        reduce=sequence_mean,
+        penalty=NoPenalty(),
+        microbatch_tokens=10_000,
+        check=lambda members: None,
     )
-    part = objective(Minibatch(samples, 1, len(samples)))()
+    (part,) = [evaluate() for evaluate in objective(Minibatch(samples, 1, len(samples)))]
 
     total = torch.zeros(())
     for (prompt, one), advantage, sample in zip(members, advantages, samples, strict=True):

@@ -45,7 +45,7 @@ def problem(name: str = "p", **changes: Any) -> Problem:
 
 
 def prompt(name: str = "p", **changes: Any) -> Prompt:
-    return Prompt(problem(name, **changes), np.array([1, 4, 6, 5, 30, 11], dtype=np.int64))
+    return Prompt(problem(name, **changes), np.array([1, 4, 6, 5, 30, 11]), np.arange(6)[None])
 
 
 def completion(

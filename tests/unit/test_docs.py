@@ -23,8 +23,9 @@ PAGES = [*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 SOURCES = sorted((ROOT / "vergence").rglob("*.py"))
 
 KINDS = ["reward", "effective", "buffer", "loss", "mpo", "pairs", "rollout", "hallucination", "perception", "tuning"]
-KINDS += ["held_out"]
+KINDS += ["held_out", "seconds", "work", "memory"]
 METRIC = re.compile(rf"(?:{'|'.join(KINDS)})/[a-z0-9_]*[a-z0-9]")
+PHASES = {"generate", "reward", "old", "reference", "monitor", "forward", "backward", "optimizer"}
 PLAIN = {
     "stage",
     "step",
@@ -49,9 +50,11 @@ COMPOSED = {
         "pairs/refused_margin",
         "pairs/refused_per_prompt",
     },
+    "seconds/": {f"seconds/{phase}" for phase in PHASES},
 }
 """Metrics whose names the code puts together, by what they begin with there."""
-TIMES = {"wall_seconds", "tokens_per_second"}
+TIMES = {"wall_seconds", "tokens_per_second", *COMPOSED["seconds/"]}
+OF_ITS_PROCESS = {"memory/peak_mb", "work/pictures_encoded", "work/pictures_preprocessed"}
 
 
 def page(name: str) -> str:
@@ -124,6 +127,17 @@ def test_plain_metric_names_are_in_the_code() -> None:
 
 def test_times_are_named_as_times() -> None:
     assert TIMES == {name for name, meaning in documented_metrics().items() if "**a time**" in meaning}
+
+
+def test_what_depends_on_the_process_is_named_so() -> None:
+    marked = {name for name, meaning in documented_metrics().items() if "**of its process**" in meaning}
+    assert marked == OF_ITS_PROCESS
+
+
+def test_every_phase_of_the_code_is_documented() -> None:
+    """Phases are named where they begin: `with clock.phase("generate")`."""
+    phases = {name for path in SOURCES for name in re.findall(r"clock\.phase\(\"(\w+)\"\)", path.read_text())}
+    assert phases == PHASES
 
 
 def test_every_field_of_a_stage_row_is_documented() -> None:
@@ -256,7 +270,8 @@ def test_parts_of_recipes_in_the_documents_are_valid(tmp_path: Path) -> None:
     stage = '[[stage]]\ntype = "mpo"\npairs.judge = "rules"\n'
     parts = [block for path in PAGES for block in blocks(path.read_text(), "toml") if not block.startswith("name = ")]
     for part in parts:
-        before = {"[data]": 'name = "part"\n', "[[stage]]": data, "[stage.": data + stage}
+        tables = dict.fromkeys(("[features]", "[compute]", "[[stage]]"), data)
+        before = {"[data]": 'name = "part"\n'} | tables | {"[stage.": data + stage}
         begin = next(text for start, text in before.items() if part.startswith(start))
         end = '[[stage]]\ntype = "load"\npath = "m"\n' if part.startswith("[data]") else ""
         (tmp_path / "recipe.toml").write_text(f"{begin}{part}{end}")

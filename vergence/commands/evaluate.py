@@ -11,7 +11,7 @@ from vergence.data.problems import read_problems
 from vergence.evaluation.measure import Figures, answer_all, figures, prediction_rows
 from vergence.model.device import choose_device
 from vergence.model.policy import load_policy
-from vergence.model.vision import CachedTower
+from vergence.model.vision import ADAPTER_OUTPUT, CachedTower
 from vergence.reward.rules import check_gradable
 from vergence.rollout.local import LocalGenerator
 from vergence.run.checkpoint import write_whole
@@ -25,7 +25,7 @@ def eval_command(
     problems = read_problems(data, decode=True)
     check_gradable(problems, data)
     policy = load_policy(model, choose_device(device))
-    generator = LocalGenerator(policy, CachedTower(policy))
+    generator = LocalGenerator(policy, CachedTower(policy, remembered=ADAPTER_OUTPUT))
     groups = answer_all(generator, problems, samples=samples, max_new_tokens=max_new_tokens, seed=seed)
     if out is not None:
         write_whole(out, "".join(json.dumps(row) + "\n" for row in prediction_rows(groups)))

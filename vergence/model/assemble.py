@@ -6,6 +6,7 @@ The adapter's shape is not in the paper; it is InternVL's (pixel shuffle, layer 
 either parent is changed: new image tokens go behind the old vocabulary, and a parity check proves the rest.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from vergence.errors import ModelError, ParityError
 from vergence.model.families import family_of
+from vergence.model.family import Pixels
 from vergence.model.internvl import IMAGE_END, IMAGE_START, IMAGE_TOKEN, VIDEO_TOKEN, shuffled
 from vergence.model.policy import Policy, compute_dtype, read_config
 
@@ -187,6 +189,7 @@ def _parity(model: Any, tower: Any, language: Any, seed: int) -> Parity:
     theirs = language(input_ids=ids).logits
     size = tower.config.image_size
     pixels = torch.rand(2, 3, size[0], size[1], generator=rng).to(device) * 2 - 1
-    features = family_of(model.config).tower(model, pixels)
-    expected = shuffled(model.model, tower(pixel_values=pixels).last_hidden_state, model.config)
+    side = math.isqrt(model.config.image_seq_length)
+    features = family_of(model.config).tower(model, Pixels(pixels, (1, 1), ((1, side, side),) * 2))
+    expected = shuffled(model.model, tower(pixel_values=pixels).last_hidden_state, model.config).flatten(0, 1)
     return Parity(float((ours - theirs).abs().max()), float((features - expected).abs().max()))

@@ -3,17 +3,26 @@
 from typing import Any
 
 from vergence.errors import ModelError
-from vergence.model import internvl
+from vergence.model import internvl, llava, qwen2_5_vl
 from vergence.model.family import Family
 
-FAMILIES: dict[str, Family] = {family.model_type: family for family in (internvl.FAMILY,)}
+FAMILIES: dict[str, Family] = {
+    family.model_type: family for family in (internvl.FAMILY, llava.FAMILY, qwen2_5_vl.FAMILY)
+}
 
 
 def family_of(config: Any) -> Family:
-    """The family of a loaded config. Raises ModelError if there is none."""
+    """The family of a loaded config. Raises ModelError if there is none, or if it does not know the vision tower."""
     if config.model_type not in FAMILIES:
         raise ModelError(
             f'model type "{config.model_type}" is not supported; supported are {", ".join(sorted(FAMILIES))}. '
             "A family is one file beside vergence/model/internvl.py"
         )
-    return FAMILIES[config.model_type]
+    family = FAMILIES[config.model_type]
+    tower = config.vision_config.model_type
+    if tower not in family.towers:
+        raise ModelError(
+            f'model type "{config.model_type}" with a vision tower of type "{tower}" is not supported; '
+            f"supported with it: {', '.join(family.towers)}"
+        )
+    return family

@@ -1,32 +1,28 @@
 """The forward pass that everything shares: each prompt once, its completions beside it, gradients exact.
 
-    prompt (with its image)  ->  keys and values [P]  ->  indexed to [B]  ->  completions attend to them
+    prompts and completions  ->  one packed row [N]  ->  decoder  ->  hidden states  ->  log-probs of the completions
 
 The number of completions changes neither how often an image is encoded nor how often a prompt is computed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vergence.errors import DataError
-from vergence.model.batch import Batch
+from vergence.model import attention
+from vergence.model.attention import Pattern
+from vergence.model.batch import Batch, PromptBatch
+from vergence.model.logprobs import Head, picked_logprobs
+from vergence.model.packing import Packing, pack
 from vergence.model.policy import Policy
+from vergence.model.shared_prefix import shared_prefix
+from vergence.model.short_prefix import is_short, short_prefix
 from vergence.model.vision import Tower
-from vergence.types import ImageRef
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prefix:
-    """P prompts after their pass."""
-
-    cache: Any
-    """Keys and values of P rows."""
-    last: Float[Tensor, "P D"]
-    """Hidden state of each prompt's last token."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,82 +35,99 @@ class TokenScores:
     """Of the distribution that each token was drawn from, in nats, without gradient; 0.0 where masked."""
 
 
-def embed_prompts(
-    policy: Policy, ids: Int[Tensor, "P S"], images: tuple[ImageRef, ...], tower: Tower
-) -> Float[Tensor, "P S D"]:
+def embed_prompts(policy: Policy, prompts: PromptBatch, tower: Tower) -> Float[Tensor, "L D"]:
     """Token embeddings with image embeddings in the placeholders' places.
 
-    Raises DataError if placeholders and image features differ in number.
+    Raises DataError if placeholders and image embeddings differ in number.
     """
-    embedded: Tensor = policy.model.get_input_embeddings()(ids)
-    if not images:
+    embedded: Tensor = policy.model.get_input_embeddings()(prompts.token_ids)
+    if not prompts.images:
         return embedded
-    with policy.precision():
-        features = policy.family.project(policy.model, tower.features(images)).flatten(0, 1)
-    places = ids == policy.image_token_id
-    if int(places.sum()) != len(features):
+    pictures = tower.embeddings(prompts.images)
+    places = prompts.token_ids == policy.image_token_id
+    if int(places.sum()) != len(pictures):
         raise DataError(
-            f"image {images[0].path} (first of {len(images)} in its batch): {len(features)} image features for "
-            f"{int(places.sum())} placeholders in the prompts; the prompt was cut or the image changed on disk"
+            f"image {prompts.images[0].path} (first of {len(prompts.images)} in its batch): {len(pictures)} image "
+            f"features for {int(places.sum())} placeholders in the prompts; the prompt was cut or the image changed on "
+            "disk"
         )
-    return embedded.masked_scatter(places[..., None], features.to(embedded.dtype))
+    return embedded.masked_scatter(places[:, None], pictures.to(embedded.dtype))
 
 
-def run_prompts(
-    policy: Policy,
-    ids: Int[Tensor, "P S"],
-    mask: Bool[Tensor, "P S"],
-    images: tuple[ImageRef, ...],
-    tower: Tower,
-) -> Prefix:
-    """The one pass over the prompts."""
-    from transformers import DynamicCache
-
-    embedded = embed_prompts(policy, ids, images, tower)
-    cache = DynamicCache()
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    hidden = continue_from(policy, cache, embedded, positions, None if bool(mask.all()) else mask.long())
-    return Prefix(cache, hidden[:, -1])
-
-
-def continue_from(
-    policy: Policy,
-    cache: Any,
-    embedded: Float[Tensor, "B L D"],
-    positions: Int[Tensor, "B L"],
-    attention: Int[Tensor, "B W"] | None,
-) -> Float[Tensor, "B L D"]:
-    """Run the language model on further embeddings; the cache grows by them."""
+def run_decoder(
+    policy: Policy, embedded: Float[Tensor, "N D"], positions: Int[Tensor, "A N"], pattern: Pattern
+) -> Float[Tensor, "N D"]:
+    """The language model without its head over one packed row."""
+    language = policy.family.language(policy.model)
+    if language.config._attn_implementation != attention.NAME:
+        attention.switch(language)
+    # a 4-dimensional mask is taken as it is, so transformers builds none; the pattern decides who attends to whom
+    unused = embedded.new_zeros(1, 1, 1, 1)
     with policy.precision():
-        output = policy.family.language(policy.model)(
-            inputs_embeds=embedded,
-            attention_mask=attention,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
+        output = language(
+            inputs_embeds=embedded[None],
+            attention_mask=unused,
+            position_ids=positions if len(positions) == 1 else positions[:, None],
+            use_cache=False,
+            pattern=pattern,
         )
-    hidden: Tensor = output.last_hidden_state
+    hidden: Tensor = output.last_hidden_state[0]
     return hidden
 
 
-def completion_hidden(
-    policy: Policy, batch: Batch, token_ids: Int[Tensor, "B L"], tower: Tower
-) -> Float[Tensor, "B L+1 D"]:
-    """Hidden states after the prompt's last token (index 0) and after each of `token_ids` (index 1 ..).
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedHidden:
+    """Hidden states of a packed row, and where to find things in it."""
 
-    `token_ids` are the batch's completions or a left part of them.
-    """
-    prefix = run_prompts(policy, batch.prompt_ids, batch.prompt_mask, batch.images, tower)
-    first = prefix.last[batch.owner][:, None]
-    if token_ids.shape[1] == 0:
-        return first
-    prefix.cache.batch_select_indices(batch.owner)
-    lengths = batch.prompt_mask.sum(1)[batch.owner]
-    steps = torch.arange(token_ids.shape[1], device=token_ids.device)
-    embedded = policy.model.get_input_embeddings()(token_ids)
-    attention = _attention(batch, token_ids.shape[1])
-    hidden = continue_from(policy, prefix.cache, embedded, lengths[:, None] + steps, attention)
-    return torch.cat([first, hidden], dim=1)
+    hidden: Float[Tensor, "N D"]
+    packing: Packing
+    owner: Int[Tensor, "B"]
+
+    def before(self, lengths: Sequence[int]) -> Float[Tensor, "M D"]:
+        """The state from which each completion token was drawn, completion after completion: M = sum of lengths."""
+        return self.hidden.index_select(0, self._places(np.asarray(lengths)))
+
+    def after_last(self, lengths: Sequence[int]) -> Float[Tensor, "B D"]:
+        """The state after each completion's last token; needs a row in which that token was run."""
+        last = self.packing.completion_start + torch.tensor(lengths, device=self.hidden.device) - 1
+        return self.hidden.index_select(0, last)
+
+    def _places(self, lengths: np.ndarray) -> Int[Tensor, "M"]:
+        """Token 0 is drawn from the prompt's last state, token t from the completion's state t - 1."""
+        device = self.hidden.device
+        repeats = torch.from_numpy(lengths).to(device)
+        firsts = np.cumsum(lengths) - lengths
+        steps = torch.from_numpy(np.arange(lengths.sum()) - np.repeat(firsts, lengths)).to(device)
+        inside = self.packing.completion_start.repeat_interleave(repeats) + steps - 1
+        before = self.packing.last_prompt_token[self.owner].repeat_interleave(repeats)
+        return torch.where(steps == 0, before, inside)
+
+
+def packed_hidden(policy: Policy, batch: Batch, tower: Tower, *, run_last: bool) -> PackedHidden:
+    """One forward pass over prompts and completions; log-probs do not need the completions' last tokens to run."""
+    run = [length - (not run_last) for length in batch.lengths]
+    device = policy.device
+    packing, order = pack(batch.prompts.lengths, batch.owner, run, device)
+    columns = torch.arange(batch.token_ids.shape[1], device=device)
+    ordered = torch.from_numpy(order).to(device)
+    running = columns < torch.tensor(run, device=device)[ordered, None]
+    owner = torch.tensor(batch.owner, device=device)
+    positions = (batch.prompts.next_positions[owner[ordered], None] + columns)[running]
+    policy.meter.add(prompt_tokens=packing.num_prompt_tokens, completion_tokens=packing.num_completion_tokens)
+    embedded = torch.cat(
+        [
+            embed_prompts(policy, batch.prompts, tower),
+            policy.model.get_input_embeddings()(batch.token_ids[ordered][running]),
+        ]
+    )
+    axes = batch.prompts.positions
+    positions = torch.cat([axes, positions.expand(len(axes), -1)], dim=1)
+    return PackedHidden(run_decoder(policy, embedded, positions, pattern_of(packing, device)), packing, owner)
+
+
+def pattern_of(packing: Packing, device: torch.device) -> Pattern:
+    """Who attends to whom in a packed row, in the form that is fastest for its lengths."""
+    return short_prefix(packing) if is_short(packing) else shared_prefix(packing, device)
 
 
 def token_scores(policy: Policy, batch: Batch, *, temperature: float, tower: Tower) -> TokenScores:
@@ -122,32 +135,20 @@ def token_scores(policy: Policy, batch: Batch, *, temperature: float, tower: Tow
 
     That is: logits divided by the temperature, and image placeholders excluded.
     """
-    hidden = completion_hidden(policy, batch, batch.token_ids[:, :-1], tower)
-    logprobs = distribution(policy, hidden, temperature)
-    picked = logprobs.gather(-1, batch.token_ids[..., None])[..., 0]
-    with torch.no_grad():
-        finite = logprobs.clamp(min=torch.finfo(logprobs.dtype).min)  # 0 * -inf is not a number
-        entropy = -(finite.exp() * finite).sum(-1)
-    zero = torch.zeros((), dtype=picked.dtype, device=picked.device)
-    return TokenScores(torch.where(batch.mask, picked, zero), torch.where(batch.mask, entropy, zero))
+    packed = packed_hidden(policy, batch, tower, run_last=False)
+    picked, entropy = picked_logprobs(
+        head_of(policy, temperature), packed.before(batch.lengths), batch.token_ids[batch.mask]
+    )
+    rectangle = torch.zeros(batch.mask.shape, dtype=picked.dtype, device=picked.device)
+    return TokenScores(rectangle.masked_scatter(batch.mask, picked), rectangle.masked_scatter(batch.mask, entropy))
 
 
-def distribution(policy: Policy, hidden: Float[Tensor, "*N D"], temperature: float) -> Float[Tensor, "*N V"]:
-    """Log-probabilities of the next token, in fp32."""
-    with policy.precision():
-        logits = policy.model.get_output_embeddings()(hidden)
-    logits = logits.float()
-    if temperature not in (0.0, 1.0):  # greedy choices are reported with their untempered probability
-        logits = logits / temperature
-    banned = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    banned[list(policy.banned_token_ids)] = True
-    spread: Tensor = logits.masked_fill(banned, float("-inf")).log_softmax(-1)
-    return spread
+def last_hidden(policy: Policy, batch: Batch, tower: Tower) -> Float[Tensor, "B D"]:
+    """Hidden states after the completions' last tokens: what a scalar head reads."""
+    return packed_hidden(policy, batch, tower, run_last=True).after_last(batch.lengths)
 
 
-def _attention(batch: Batch, width: int) -> Int[Tensor, "B W"] | None:
-    """Prompt padding must be hidden; padding after a completion needs no mask, because attention is causal."""
-    if bool(batch.prompt_mask.all()):
-        return None
-    prompts = batch.prompt_mask[batch.owner]
-    return torch.cat([prompts, torch.ones_like(batch.token_ids[:, :width], dtype=torch.bool)], dim=1).long()
+def head_of(policy: Policy, temperature: float) -> Head:
+    """The policy's head at a temperature."""
+    banned = torch.tensor(policy.banned_token_ids, device=policy.device)
+    return Head(policy.model.get_output_embeddings(), banned, temperature, policy.compute_dtype)

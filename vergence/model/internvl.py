@@ -1,27 +1,22 @@
 """InternVL, R1V2's own family: vision tower, pixel shuffle, two-layer MLP adapter, any decoder."""
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
+from jaxtyping import Float
 from torch import Tensor
 
-from vergence.model.family import Family
+from vergence.model.family import Family, Grid, Pixels, sequence_positions
+from vergence.model.processor_files import write_processor_files, write_readme
 
 IMAGE_TOKEN = "<IMG_CONTEXT>"
 IMAGE_START = "<img>"
 IMAGE_END = "</img>"
 VIDEO_TOKEN = "<video>"
 
-_README = """\
----
-library_name: transformers
-pipeline_tag: image-text-to-text
----
-# A vision-language model trained with Vergence
-
-An ordinary checkpoint: no remote code, no `vergence` needed. With torchvision installed, `AutoProcessor` and
-`AutoModelForImageTextToText` load it. Without torchvision:
+_EXAMPLE = """\
+With torchvision installed, `AutoProcessor` and `AutoModelForImageTextToText` load it. Without torchvision:
 
 ```python
 import torch
@@ -44,12 +39,22 @@ print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_to
 """
 
 
-def _tower(model: Any, pixels: Tensor) -> Tensor:
+def _unused(config: Any) -> tuple[str, ...]:
+    """Where an inner layer is read, the tower's layers behind it, and the norm that only its last output passes."""
+    layers, layer = config.vision_config.num_hidden_layers, config.vision_feature_layer
+    if layer == -1:
+        return ()
+    depth = layer if layer >= 0 else layers + 1 + layer
+    behind = tuple(f"model.vision_tower.encoder.layer.{index}." for index in range(depth, layers))
+    return (*behind, "model.vision_tower.layernorm.")
+
+
+def _tower(model: Any, pixels: Pixels) -> Float[Tensor, "F D"]:
     core, config = model.model, model.config
     layer = config.vision_feature_layer
-    output = core.vision_tower(pixel_values=pixels, output_hidden_states=layer != -1)
+    output = core.vision_tower(pixel_values=pixels.values, output_hidden_states=layer != -1)
     hidden = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
-    return shuffled(core, hidden, config)
+    return shuffled(core, hidden, config).flatten(0, 1)
 
 
 def shuffled(core: Any, hidden: Tensor, config: Any) -> Tensor:
@@ -62,14 +67,22 @@ def shuffled(core: Any, hidden: Tensor, config: Any) -> Tensor:
     return folded.reshape(hidden.shape[0], -1, folded.shape[-1])
 
 
-def _project(model: Any, features: Tensor) -> Tensor:
+def _project(model: Any, features: Float[Tensor, "F D"]) -> Float[Tensor, "F W"]:
     projected: Tensor = model.model.multi_modal_projector(features)
     return projected
 
 
-def _placeholder(config: Any, tokenizer: Any, tiles: int) -> str:
+def _grid(config: Any, image_processor: Any, height: int, width: int) -> Grid:
+    tiles = int(image_processor.get_number_of_image_patches(height, width))
+    side = math.isqrt(config.image_seq_length)
+    if side * side == config.image_seq_length:
+        return (tiles, side, side)
+    return (tiles * config.image_seq_length, 1, 1)
+
+
+def _placeholder(config: Any, tokenizer: Any, grid: Grid) -> str:
     token = tokenizer.convert_ids_to_tokens(config.image_token_id)
-    return f"{IMAGE_START}{token * (config.image_seq_length * tiles)}{IMAGE_END}"
+    return f"{IMAGE_START}{token * (grid[0] * grid[1] * grid[2])}{IMAGE_END}"
 
 
 def _image_processor(directory: str) -> Any:
@@ -84,33 +97,37 @@ def _write_extras(directory: Path, config: Any, example_question: str) -> None:
 
     Written by hand because transformers cannot build its own InternVL processor without torchvision.
     """
-    processor = {"processor_class": "InternVLProcessor", "image_seq_length": config.image_seq_length}
-    video = {"video_processor_type": "InternVLVideoProcessor", "processor_class": "InternVLProcessor"}
-    image_path = directory / "preprocessor_config.json"
-    image = json.loads(image_path.read_text()) | {"processor_class": "InternVLProcessor"}
-    for name, content in (
-        ("processor_config.json", processor),
-        ("video_preprocessor_config.json", video),
-        ("preprocessor_config.json", image),
-    ):
-        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
-    example = _README.format(question=example_question, tokens=config.image_seq_length)
-    (directory / "README.md").write_text(example)
+    files = {
+        "processor_config.json": {
+            "processor_class": "InternVLProcessor",
+            "image_seq_length": config.image_seq_length,
+        },
+        "video_preprocessor_config.json": {
+            "video_processor_type": "InternVLVideoProcessor",
+            "processor_class": "InternVLProcessor",
+        },
+        "preprocessor_config.json": {"processor_class": "InternVLProcessor"},
+    }
+    write_processor_files(directory, files)
+    write_readme(directory, _EXAMPLE.format(question=example_question, tokens=config.image_seq_length))
 
 
 FAMILY = Family(
     model_type="internvl",
+    towers=("internvl_vision",),
     roles={
         "vision": ("model.vision_tower.",),
         "adapter": ("model.multi_modal_projector.",),
         "language": ("model.language_model.", "lm_head."),
     },
+    unused=_unused,
     tower=_tower,
     project=_project,
     language=lambda model: model.model.language_model,
     image_token_id=lambda config: int(config.image_token_id),
+    grid=_grid,
     placeholder=_placeholder,
-    tiles=lambda processor, height, width: int(processor.get_number_of_image_patches(height, width)),
+    positions=sequence_positions,
     image_processor=_image_processor,
     write_extras=_write_extras,
 )

@@ -1,7 +1,8 @@
 """A vision-language model together with what is needed to talk to it."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from vergence.data.images import load_image
 from vergence.errors import DataError, ModelError
 from vergence.model.families import family_of
-from vergence.model.family import Family
+from vergence.model.family import Family, Grid, Pixels, joined
+from vergence.model.meter import Meter
 from vergence.types import ImageRef, Problem, Prompt
 
 
@@ -26,6 +28,8 @@ class Policy:
     family: Family
     compute_dtype: torch.dtype
     """What forward passes compute in; weights stay fp32. bfloat16 on a GPU, float32 elsewhere."""
+    meter: Meter = field(default_factory=Meter)
+    """Counts the tokens that go through the decoder."""
 
     @property
     def config(self) -> Any:
@@ -56,8 +60,11 @@ class Policy:
 
     @property
     def banned_token_ids(self) -> tuple[int, ...]:
-        """Ids that are never sampled: the image placeholder, which would ask for features that are not there."""
-        return (self.image_token_id,)
+        """Ids that are never sampled: the image placeholder, which would ask for features that are not there, and
+        those that the checkpoint's generation config suppresses.
+        """
+        suppressed = getattr(self.model.generation_config, "suppress_tokens", None) or ()
+        return tuple(sorted({self.image_token_id, *map(int, suppressed)}))
 
 
 def load_policy(directory: Path, device: torch.device) -> Policy:
@@ -71,6 +78,7 @@ def load_policy(directory: Path, device: torch.device) -> Policy:
     try:
         model: Any = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(directory)
+        tokenizer.chat_template = tokenizer.chat_template or _processors_template(directory)
         processor = family.image_processor(str(directory))
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0]
@@ -78,6 +86,12 @@ def load_policy(directory: Path, device: torch.device) -> Policy:
     model.to(device).eval()  # dropout stays off: sampler and learner must compute the same numbers
     model.requires_grad_(False)
     return Policy(model, tokenizer, processor, family, compute_dtype(device))
+
+
+def _processors_template(directory: Path) -> str | None:
+    """The chat template of a checkpoint that older versions saved with its processor alone."""
+    path = directory / "chat_template.json"
+    return json.loads(path.read_text(encoding="utf-8"))["chat_template"] if path.is_file() else None
 
 
 def read_config(directory: Path) -> Any:
@@ -98,8 +112,13 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 def encode(policy: Policy, problem: Problem) -> Prompt:
-    """Apply the chat template and expand each image placeholder to the number of tokens its image takes."""
+    """Apply the chat template and expand each image placeholder to the number of tokens its image takes.
+
+    Raises ModelError if the chat template and the pictures do not fit, DataError if a picture cannot be read.
+    """
     content = [{"type": "image"} for _ in problem.images] + [{"type": "text", "text": problem.question}]
+    if policy.tokenizer.chat_template is None:
+        raise ModelError("the checkpoint's tokenizer has no chat template; add a chat_template.jinja to its directory")
     text = policy.tokenizer.apply_chat_template(
         [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
     )
@@ -110,22 +129,26 @@ def encode(policy: Policy, problem: Problem) -> Prompt:
             f"problem {problem.id}: the chat template wrote {len(pieces) - 1} image placeholders for "
             f"{len(problem.images)} images; the template must write {token!r} once for each image"
         )
+    grids = [_grid(policy, *_size(image)) for image in problem.images]
     expanded = pieces[0]
-    for image, piece in zip(problem.images, pieces[1:], strict=True):
-        expanded += policy.family.placeholder(policy.config, policy.tokenizer, _tiles(policy, image)) + piece
-    ids = policy.tokenizer(expanded, add_special_tokens=False)["input_ids"]
-    return Prompt(problem, np.asarray(ids, dtype=np.int64))
+    for grid, piece in zip(grids, pieces[1:], strict=True):
+        expanded += policy.family.placeholder(policy.config, policy.tokenizer, grid) + piece
+    # as transformers' processors do it: a template that leaves the begin token to the tokenizer gets it from there
+    begin = policy.tokenizer.bos_token
+    special = begin is not None and not expanded.startswith(begin)
+    ids = np.asarray(policy.tokenizer(expanded, add_special_tokens=special)["input_ids"], dtype=np.int64)
+    return Prompt(problem, ids, policy.family.positions(policy.config, ids, grids))
 
 
-def pixel_tiles(policy: Policy, images: Sequence[ImageRef]) -> tuple[torch.Tensor, list[int]]:
-    """Decode and preprocess pictures: pixel values [K, 3, H, W] of all their tiles, and the tiles per picture.
+def preprocess(policy: Policy, images: Sequence[ImageRef]) -> Pixels:
+    """Decode and preprocess pictures, each by itself. Raises DataError if one cannot be decoded."""
+    return joined([_preprocessed(policy, image) for image in images])
 
-    Raises DataError if a picture cannot be decoded.
-    """
-    pictures = [load_image(image) for image in images]
-    batch = policy.image_processor(pictures, return_tensors="pt")
-    counts = batch["num_patches"] if "num_patches" in batch else [1] * len(images)
-    return batch["pixel_values"], [int(count) for count in counts]
+
+def _preprocessed(policy: Policy, image: ImageRef) -> Pixels:
+    picture = load_image(image)
+    values = policy.image_processor([picture], return_tensors="pt")["pixel_values"]
+    return Pixels(values, (len(values),), (_grid(policy, picture.height, picture.width),))
 
 
 def unknown_words(policy: Policy, prompt: Prompt) -> bool:
@@ -134,12 +157,16 @@ def unknown_words(policy: Policy, prompt: Prompt) -> bool:
     return unknown is not None and bool((prompt.token_ids == unknown).any())
 
 
-def _tiles(policy: Policy, image: ImageRef) -> int:
+def _grid(policy: Policy, height: int, width: int) -> Grid:
+    return policy.family.grid(policy.config, policy.image_processor, height, width)
+
+
+def _size(image: ImageRef) -> tuple[int, int]:
+    """Height and width, from the file's header."""
     from PIL import Image
 
     try:
         with Image.open(image.path) as opened:
-            width, height = opened.size
+            return opened.height, opened.width
     except OSError as error:
         raise DataError(f"image {image.path}: cannot be read ({error}); replace it") from error
-    return policy.family.tiles(policy.image_processor, height, width)

@@ -6,7 +6,7 @@ calibration) beside it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vergence.errors import ModelError
-from vergence.model.batch import Batch, collate
-from vergence.model.forward import completion_hidden
+from vergence.model.batch import MICROBATCH_TOKENS, Batch, collate, mapped
+from vergence.model.forward import last_hidden
 from vergence.model.policy import Policy, load_policy
 from vergence.model.save import save_policy
-from vergence.model.vision import CachedTower, Tower
-from vergence.types import Doubles, RolloutGroup
+from vergence.model.vision import ADAPTER_OUTPUT, DEFAULT_LIMITS, CachedTower, FeatureLimits, Tower
+from vergence.types import Completion, Doubles, Prompt, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,12 @@ class RewardModel:
     head: nn.Linear
     tower: Tower
     calibration: Calibration
+    microbatch_tokens: int = MICROBATCH_TOKENS
+    """Tokens of one forward pass, prompts counted once."""
 
     def uncalibrated(self) -> "RewardModel":
         """The same model giving raw scores: the paper's plain sum."""
-        return RewardModel(self.backbone, self.head, self.tower, Calibration(0.0, 1.0))
+        return replace(self, calibration=Calibration(0.0, 1.0))
 
     @torch.no_grad()
     def scores(self, groups: Sequence[RolloutGroup]) -> list[Doubles]:
@@ -62,8 +64,12 @@ class RewardModel:
         members = [
             (group.prompt, one) for group, distinct in zip(groups, unique, strict=True) for one in distinct.values()
         ]
-        batch = collate(members, self.backbone.device)
-        raw = raw_scores(self.backbone, self.head, batch, self.tower).double().cpu().numpy()
+
+        def compute(part: Sequence[tuple[Prompt, Completion]]) -> list[float]:
+            batch = collate(part, self.backbone.device)
+            return raw_scores(self.backbone, self.head, batch, self.tower).double().tolist()
+
+        raw = np.asarray(mapped(members, self.microbatch_tokens, compute))
         calibrated = iter(self.calibration.apply(raw).tolist())
         tables = [{key: next(calibrated) for key in distinct} for distinct in unique]
         return [
@@ -74,10 +80,7 @@ class RewardModel:
 
 def raw_scores(backbone: Policy, head: nn.Linear, batch: Batch, tower: Tower) -> Float[Tensor, "B"]:
     """r(x, y): the head on the hidden state of each completion's last token."""
-    hidden = completion_hidden(backbone, batch, batch.token_ids, tower)
-    last = batch.mask.sum(1)
-    rows = torch.arange(len(last), device=last.device)
-    scores: Tensor = head(hidden[rows, last].float())[:, 0]
+    scores: Tensor = head(last_hidden(backbone, batch, tower).float())[:, 0]
     return scores
 
 
@@ -98,7 +101,13 @@ def save_reward_model(model: RewardModel, directory: Path, *, example_question: 
     (directory / "reward.json").write_text(json.dumps({"calibration": asdict(model.calibration)}, indent=2) + "\n")
 
 
-def load_reward_model(directory: Path, device: torch.device) -> RewardModel:
+def load_reward_model(
+    directory: Path,
+    device: torch.device,
+    *,
+    limits: FeatureLimits = DEFAULT_LIMITS,
+    microbatch_tokens: int = MICROBATCH_TOKENS,
+) -> RewardModel:
     """The inverse of `save_reward_model`. Raises ModelError if the directory holds no reward model."""
     if not (directory / "reward.json").is_file():
         raise ModelError(f"{directory}: no reward.json; expected a reward model saved by Vergence")
@@ -108,4 +117,5 @@ def load_reward_model(directory: Path, device: torch.device) -> RewardModel:
     head.weight.data.copy_(weight)
     head.to(device).requires_grad_(False)
     calibration = Calibration(**json.loads((directory / "reward.json").read_text())["calibration"])
-    return RewardModel(backbone, head, CachedTower(backbone), calibration)
+    tower = CachedTower(backbone, remembered=ADAPTER_OUTPUT, limits=limits)
+    return RewardModel(backbone, head, tower, calibration, microbatch_tokens)

@@ -1,110 +1,259 @@
-"""From images by reference to image embeddings, with each picture preprocessed and encoded once.
+"""From images by reference to image embeddings, with each picture preprocessed and encoded as rarely as possible.
 
-A `Tower` gives tower features; the adapter is applied afterwards, with gradients, because it is usually trained. Which
-tower a stage uses is decided once, when the stage is built.
+    file -> pixels -> tower features -> image embeddings
+           processor  tower            adapter
+
+A `Tower` goes all the way. How much of the way it remembers depends on what is trained; which tower a stage uses is
+decided once, when the stage is built.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vergence.model.policy import Policy, pixel_tiles
+from vergence.errors import ModelError
+from vergence.model.family import Pixels, Role, joined
+from vergence.model.feature_files import FeatureFiles
+from vergence.model.fingerprint import VisionState, vision_fingerprint, vision_state
+from vergence.model.pictures import Pictures
+from vergence.model.policy import Policy
+from vergence.model.recently_used import RecentlyUsed
 from vergence.seeds import seed_of
 from vergence.types import ImageRef
 
 
+@dataclass(frozen=True, slots=True)
+class VisionWork:
+    """What a tower has done since it was built; what a cache answered is not in it."""
+
+    preprocessed: int
+    """Pictures that were decoded and preprocessed."""
+    encoded: int
+    """Pictures that went through the vision tower."""
+
+
 @runtime_checkable
 class Tower(Protocol):
-    """Tower features of pictures."""
+    """Image embeddings of pictures."""
 
-    def features(self, images: Sequence[ImageRef]) -> Float[Tensor, "K S D"]:
-        """All tiles of all pictures, in order."""
+    def embeddings(self, images: Sequence[ImageRef]) -> Float[Tensor, "F W"]:
+        """Of all image tokens of all pictures, in order."""
+        ...
+
+    @property
+    def work(self) -> VisionWork:
+        """How often pictures were preprocessed and encoded so far."""
         ...
 
 
-def encode_tiles(policy: Policy, pixels: Float[Tensor, "K C H W"]) -> Float[Tensor, "K S D"]:
-    """One pass of the policy's tower over preprocessed tiles."""
+@dataclass(frozen=True, slots=True)
+class FeatureLimits:
+    """How much a tower may remember."""
+
+    memory_bytes: int = 1 << 30
+    """Of features, in the memory of the device that computes them; of pixels, in the host's."""
+    disk: Path | None = None
+    """A directory for features of frozen towers; None keeps them in memory only."""
+    disk_bytes: int = 10 << 30
+
+
+DEFAULT_LIMITS = FeatureLimits()
+"""A gigabyte of memory, nothing on disk."""
+
+
+def encode_pixels(policy: Policy, pixels: Pixels) -> Float[Tensor, "F D"]:
+    """One pass of the policy's tower, without the adapter.
+
+    Raises ModelError if the tower gives another number of image tokens than the prompts were made for.
+    """
     with policy.precision():
-        return policy.family.tower(policy.model, pixels.to(policy.device))
+        features = policy.family.tower(policy.model, pixels.to(policy.device))
+    if len(features) != sum(pixels.tokens):
+        raise ModelError(
+            f"the vision tower gives {len(features)} image tokens for {len(pixels.grids)} pictures, and the "
+            f"checkpoint's config and image processor say {sum(pixels.tokens)}; correct one of the three"
+        )
+    return features
+
+
+def embed_features(policy: Policy, features: Float[Tensor, "F D"]) -> Float[Tensor, "F W"]:
+    """The policy's adapter."""
+    with policy.precision():
+        return policy.family.project(policy.model, features)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """Which part of the way from pixels to embeddings is gone once for each picture."""
+
+    roles: tuple[Role, ...]
+    """Whose weights it depends on."""
+    once: Callable[[Policy, Pixels], Tensor]
+    """What is remembered, one row for each image token."""
+    always: Callable[[Policy, Tensor], Tensor]
+    """From what is remembered to embeddings [F, W], at every pass."""
+
+
+TOWER_OUTPUT = Remembered(("vision",), encode_pixels, embed_features)
+"""For a trained adapter, which is applied at every pass and with gradients."""
+ADAPTER_OUTPUT = Remembered(
+    ("vision", "adapter"),
+    lambda policy, pixels: torch.cat(
+        # picture by picture, because a product over few rows rounds otherwise than one over many, and a resumed run
+        # meets its pictures in other company
+        [embed_features(policy, part) for part in encode_pixels(policy, pixels).split(pixels.tokens)]
+    ),
+    lambda policy, embeddings: embeddings,
+)
+"""For an adapter that is frozen as well: a picture that was seen before costs a copy."""
 
 
 @final
 class CachedTower:
-    """A frozen tower: every picture is decoded, preprocessed and encoded once, then kept up to a limit of bytes."""
+    """A frozen tower: every picture is decoded, preprocessed and encoded once, and remembered up to the limits.
 
-    def __init__(self, policy: Policy, *, capacity_bytes: int = 1 << 30) -> None:
+    A change of the weights or of the image processor's settings is noticed at the next pass, and what was remembered is
+    then not used any more.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        remembered: Remembered = TOWER_OUTPUT,
+        limits: FeatureLimits = DEFAULT_LIMITS,
+        pictures: Pictures | None = None,
+    ) -> None:
         self._policy = policy
-        self._capacity = capacity_bytes
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
-        self._bytes = 0
+        self._remembered = remembered
+        self.pictures = pictures or Pictures(policy, capacity_bytes=0)
+        self._counts_pictures = pictures is None
+        self._memory: RecentlyUsed[Tensor] = RecentlyUsed(limits.memory_bytes)
+        self._files = FeatureFiles(limits.disk, capacity_bytes=limits.disk_bytes) if limits.disk else None
+        self._state: VisionState | None = None
+        self._fingerprint = ""
+        self._encoded = 0
 
-    def features(self, images: Sequence[ImageRef]) -> Float[Tensor, "K S D"]:
-        """From the cache where possible; the rest in one forward pass."""
-        missing = {image.sha256: image for image in images if image.sha256 not in self._kept}
-        computed = self._compute(list(missing.values())) if missing else {}
-        parts = []
-        for image in images:
-            if image.sha256 in computed:
-                parts.append(computed[image.sha256])
-            else:
-                self._kept.move_to_end(image.sha256)
-                parts.append(self._kept[image.sha256])
-        for key, value in computed.items():
-            self._keep(key, value)
-        return torch.cat(parts)
+    @property
+    def work(self) -> VisionWork:
+        """Without what memory or disk answered for, and without pixels that another tower shares and counts."""
+        return VisionWork(self.pictures.preprocessed if self._counts_pictures else 0, self._encoded)
+
+    def embeddings(self, images: Sequence[ImageRef]) -> Float[Tensor, "F W"]:
+        """From memory or disk where possible; the rest in one forward pass."""
+        self._forget_what_has_changed()
+        distinct = {image.sha256: image for image in images}
+        known = {key: self._recall(key) for key in distinct}
+        fresh = self._compute([image for key, image in distinct.items() if known[key] is None])
+        parts = [fresh[image.sha256] if image.sha256 in fresh else known[image.sha256] for image in images]
+        for key, value in fresh.items():
+            self._memory.put(key, value, value.numel() * value.element_size())
+        return self._remembered.always(self._policy, torch.cat([part for part in parts if part is not None]))
+
+    def _forget_what_has_changed(self) -> None:
+        state = vision_state(self._policy, self._remembered.roles)
+        if state == self._state:
+            return
+        self._memory.clear()
+        self._state = state
+        if self._files is not None:
+            self._fingerprint = vision_fingerprint(self._policy, self._remembered.roles)
+
+    def _recall(self, key: str) -> Tensor | None:
+        found = self._memory.get(key)
+        if found is None and self._files is not None:
+            found = self._files.read(self._fingerprint, key)
+            if found is not None:
+                found = found.to(self._policy.device)
+                self._memory.put(key, found, found.numel() * found.element_size())
+        return found
 
     @torch.no_grad()
     def _compute(self, images: Sequence[ImageRef]) -> dict[str, Tensor]:
-        pixels, counts = pixel_tiles(self._policy, images)
-        encoded = encode_tiles(self._policy, pixels)
-        return {image.sha256: part for image, part in zip(images, encoded.split(counts), strict=True)}
-
-    def _keep(self, key: str, value: Tensor) -> None:
-        self._kept[key] = value
-        self._bytes += value.numel() * value.element_size()
-        while self._bytes > self._capacity and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= dropped.numel() * dropped.element_size()
+        if not images:
+            return {}
+        pixels = joined(self.pictures.pixels(images))
+        parts = self._remembered.once(self._policy, pixels).split(pixels.tokens)
+        self._encoded += len(images)
+        # copies, because a part of a larger tensor keeps all of it alive
+        computed = {image.sha256: part.clone() for image, part in zip(images, parts, strict=True)}
+        if self._files is not None:
+            for key, part in computed.items():
+                self._files.write(self._fingerprint, key, part)
+        return computed
 
 
 @final
 class LiveTower:
-    """A tower in training: encoded anew at every pass, with gradients where they are enabled."""
+    """A tower in training: encoded anew at every pass that has gradients, each distinct picture once.
 
-    def __init__(self, policy: Policy) -> None:
+    Passes without gradients remember embeddings for as long as no weight changes, because sampling, correction and
+    monitors look at the same pictures within one step. Pixels are remembered throughout.
+    """
+
+    def __init__(self, policy: Policy, *, limits: FeatureLimits = DEFAULT_LIMITS) -> None:
         self._policy = policy
+        self.pictures = Pictures(policy, capacity_bytes=limits.memory_bytes)
+        self._still = CachedTower(
+            policy,
+            remembered=ADAPTER_OUTPUT,
+            limits=FeatureLimits(limits.memory_bytes),
+            pictures=self.pictures,
+        )
+        self._encoded = 0
 
-    def features(self, images: Sequence[ImageRef]) -> Float[Tensor, "K S D"]:
-        """One forward pass over the pictures, each once."""
-        unique = list({image.sha256: image for image in images}.values())
-        pixels, counts = pixel_tiles(self._policy, unique)
-        encoded = encode_tiles(self._policy, pixels).split(counts)
-        place = {image.sha256: part for image, part in zip(unique, encoded, strict=True)}
-        return torch.cat([place[image.sha256] for image in images])
+    @property
+    def work(self) -> VisionWork:
+        """Of passes with and without gradients."""
+        return VisionWork(self.pictures.preprocessed, self._encoded + self._still.work.encoded)
+
+    def embeddings(self, images: Sequence[ImageRef]) -> Float[Tensor, "F W"]:
+        """With gradients where they are enabled."""
+        if not torch.is_grad_enabled():
+            return self._still.embeddings(images)
+        distinct = list({image.sha256: image for image in images}.values())
+        pixels = joined(self.pictures.pixels(distinct))
+        parts = encode_pixels(self._policy, pixels).split(pixels.tokens)
+        self._encoded += len(distinct)
+        place = {image.sha256: part for image, part in zip(distinct, parts, strict=True)}
+        return embed_features(self._policy, torch.cat([place[image.sha256] for image in images]))
 
 
 PixelView = Callable[[Tensor, ImageRef], Tensor]
-"""(pixel tiles of one picture [k, 3, H, W], the picture) -> pixel tiles of the same shape."""
+"""(pixels of one picture, the picture) -> pixels of the same shape: tiles [k, 3, H, W] or flattened patches [k, D]."""
 
 
 @final
 class AblatedTower:
-    """A tower that sees something else in place of the picture: what the hallucination monitors look through."""
+    """A tower that sees something else in place of the picture: what the hallucination monitors look through.
 
-    def __init__(self, policy: Policy, view: PixelView) -> None:
+    Pixels are remembered, features are not: monitors look rarely, and through weights that have changed since.
+    """
+
+    def __init__(self, policy: Policy, view: PixelView, *, pixel_bytes: int = 1 << 28) -> None:
         self._policy = policy
         self._view = view
+        self.pictures = Pictures(policy, capacity_bytes=pixel_bytes)
+        self._encoded = 0
 
-    @torch.no_grad()
-    def features(self, images: Sequence[ImageRef]) -> Float[Tensor, "K S D"]:
-        """Features of the altered pictures; nothing is cached."""
-        pixels, counts = pixel_tiles(self._policy, images)
-        altered = [self._view(tiles, image) for tiles, image in zip(pixels.split(counts), images, strict=True)]
-        return encode_tiles(self._policy, torch.cat(altered))
+    @property
+    def work(self) -> VisionWork:
+        """Of altered pictures."""
+        return VisionWork(self.pictures.preprocessed, self._encoded)
+
+    def embeddings(self, images: Sequence[ImageRef]) -> Float[Tensor, "F W"]:
+        """Of the altered pictures; the tower gets no gradient."""
+        pixels = joined(self.pictures.pixels(images))
+        altered = [self._view(one, image) for one, image in zip(pixels.values.split(pixels.rows), images, strict=True)]
+        with torch.no_grad():
+            features = encode_pixels(self._policy, Pixels(torch.cat(altered), pixels.rows, pixels.grids))
+        self._encoded += len(images)
+        return embed_features(self._policy, features)
 
 
 def grey_view(pixels: Tensor, image: ImageRef) -> Tensor:
@@ -115,11 +264,14 @@ def grey_view(pixels: Tensor, image: ImageRef) -> Tensor:
 def masked_view(patch: int, share: float, seed: int) -> PixelView:
     """Black out a random `share` of the patches (PAPO's mask). The same patches for the same picture and seed.
 
-    "Black" is the smallest value that occurs in the picture, so that the mask stays inside its distribution.
+    `patch` is their side in pixels; where pixels come as flattened patches, those are the patches. "Black" is the
+    smallest value that occurs in the picture, so that the mask stays inside its distribution.
     """
 
     def view(pixels: Tensor, image: ImageRef) -> Tensor:
         rng = torch.Generator().manual_seed(seed_of(seed, image.sha256))
+        if pixels.ndim == 2:
+            return torch.where(torch.rand(len(pixels), 1, generator=rng) < share, pixels.min(), pixels)
         rows, columns = -(-pixels.shape[-2] // patch), -(-pixels.shape[-1] // patch)
         hidden = torch.rand(pixels.shape[0], 1, rows, columns, generator=rng) < share
         hidden = hidden.repeat_interleave(patch, -2).repeat_interleave(patch, -1)

@@ -107,11 +107,15 @@ def _stage(stages: list[Any], part: str, override: str) -> Any:
     raise RecipeError(f'--set {override}: no stage "{part}"; the stages are {names}')
 
 
-_PATH_KEYS = {"data": ("train", "captions", "tuning", "test"), "stage": ("path", "vision", "language")}
+_PATH_KEYS = {
+    "data": ("train", "captions", "tuning", "test"),
+    "features": ("disk",),
+    "stage": ("path", "vision", "language"),
+}
 
 
 def _absolute_paths(raw: dict[str, Any], base: Path) -> None:
-    sections: list[tuple[str, Any]] = [("data", raw.get("data"))]
+    sections: list[tuple[str, Any]] = [(kind, raw.get(kind)) for kind in ("data", "features")]
     stages = raw.get("stage")
     sections += [("stage", stage) for stage in stages] if isinstance(stages, list) else []
     for kind, section in sections:

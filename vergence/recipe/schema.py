@@ -41,6 +41,28 @@ class FileData(Section):
 Data = Annotated[DigitsData | FileData, Field(discriminator="type")]
 
 
+class FeaturesSection(Section):
+    """What is remembered of pictures, so that each is decoded and encoded once."""
+
+    memory_mb: Positive = 1024
+    """Millions of bytes of features for each model with a frozen tower; of pixels and features for a trained one."""
+    disk: Path | None = None
+    """A directory for features of frozen towers, shared by runs; without it they are kept in memory only."""
+    disk_mb: Positive = 10240
+    """Millions of bytes in that directory; what was not used the longest is deleted first."""
+
+
+class ComputeSection(Section):
+    """How passes are computed; none of it changes a result by more than rounding."""
+
+    microbatch_tokens: Positive = 16384
+    """Tokens of one forward pass, prompts counted once; a larger batch is split into passes of about equal size."""
+    gradient_checkpointing: bool = False
+    """Compute layers again in the backward pass in place of keeping what is inside them: less memory, more time."""
+    self_check: bool = False
+    """Compare every update's log-probs and gradients with the plain computation, and stop if they differ; slow."""
+
+
 class Recipe(Section):
     """A whole run."""
 
@@ -50,6 +72,8 @@ class Recipe(Section):
     """auto takes a GPU where there is one."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 takes as many as the process may use."""
+    features: FeaturesSection = FeaturesSection()
+    compute: ComputeSection = ComputeSection()
     data: Data
     stage: Annotated[tuple[Stage, ...], Field(min_length=1, strict=False)]
 

@@ -93,6 +93,12 @@ class SamplingSection(Section):
     """G, completions per prompt."""
     max_new_tokens: Positive = 32
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    """Draw from the k most likely tokens only; 0 is off."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Draw from the smallest set of most likely tokens with this probability; 1 is off."""
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
+    """Divides positive logits of tokens that occurred before, and multiplies negative ones; 1 is off."""
 
 
 REWARD_PRESETS: dict[str, dict[str, float | str]] = {

@@ -163,7 +163,12 @@ class GrpoStage(StageSection):
     steps: Positive = 100
     prompts_per_step: Positive = 32
     minibatch_size: Positive = 64
-    """Samples per update; a step makes prompts_per_step * num_completions / minibatch_size updates."""
+    """Samples per update; a step makes prompts_per_step * num_completions / minibatch_size updates an epoch."""
+    epochs: Positive = 1
+    """mu, how often a step's samples are used; their sampling log-probs stay the denominator."""
+    deal: Literal["groups", "samples"] = "groups"
+    """groups: completions of one prompt stay in one update, so that their prompt is computed once; samples: every
+    completion is dealt by itself."""
     advantage: Literal["normalised", "centred"] = "normalised"
     clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
     clip_high: Annotated[float, Field(gt=0)] = 0.2

@@ -11,6 +11,7 @@ from vergence.report.read import RunRecord, read_run
 from vergence.report.reward import reward_section
 from vergence.report.rollouts import rollouts_section
 from vergence.report.tables import results_section
+from vergence.report.time import time_section
 from vergence.run.checkpoint import write_whole
 from vergence.run.directory import RunDirectory
 
@@ -30,6 +31,7 @@ def page(record: RunRecord) -> str:
         "curves": curves_section(record.metrics),
         "buffer": buffer_section(record),
         "reward": reward_section(record),
+        "time": time_section(record.metrics),
         "rollouts": rollouts_section(record),
         "recipe": _recipe_section(record),
     }

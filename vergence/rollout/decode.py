@@ -1,4 +1,4 @@
-"""Sampling completions: each prompt is computed once, and finished rows are dropped from the work.
+"""Sampling completions: each prompt and its pictures are computed once, and finished rows are dropped from the work.
 
 Random numbers come from (seed, problem id, completion index), so a completion does not depend on what else is in its
 batch, apart from rounding.
@@ -9,15 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from vergence.model.batch import collate_prompts
-from vergence.model.forward import continue_from, distribution, run_prompts
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
+from vergence.rollout.choice import chooser, shaping
+from vergence.rollout.decoder import GroupDecoder, few_threads
 from vergence.seeds import generator
 from vergence.types import Completion, Finish, Floats, Ints, Prompt, RolloutGroup, Sampling
+
+FINISHED_SHARE = 8
+"""Finished rows are dropped as soon as they are one in so many: few copies, little idle work."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +42,9 @@ def sample_groups(
     policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, tower: Tower, *, seed: int, version: int
 ) -> list[RolloutGroup]:
     """P prompts to P groups of G completions."""
-    grown = _grow(policy, prompts, sampling, tower, _noise(prompts, sampling, seed))
+    decoder = GroupDecoder(policy, prompts, tower, sampling)
+    with few_threads(policy, len(prompts) * sampling.num_completions):
+        grown = _grow(policy, decoder, prompts, sampling, _noise(prompts, sampling, seed))
     texts = policy.tokenizer.batch_decode(
         [ids[:length] for ids, length in zip(grown.token_ids, grown.lengths, strict=True)],
         skip_special_tokens=True,
@@ -62,10 +67,11 @@ def sample_groups(
 
 
 def _noise(prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> Float[Tensor, "B T"]:
-    """One uniform number for every token that may come; none are needed to be greedy."""
-    width = sampling.max_new_tokens if sampling.temperature > 0 else 0
+    """One uniform number for every token that may come."""
+    if sampling.temperature == 0.0:
+        return torch.zeros(len(prompts) * sampling.num_completions, sampling.max_new_tokens, dtype=torch.float64)
     rows = [
-        generator(seed, prompt.problem.id, index).random(width)
+        generator(seed, prompt.problem.id, index).random(sampling.max_new_tokens)
         for prompt in prompts
         for index in range(sampling.num_completions)
     ]
@@ -73,57 +79,54 @@ def _noise(prompts: Sequence[Prompt], sampling: Sampling, seed: int) -> Float[Te
 
 
 def _grow(
-    policy: Policy, prompts: Sequence[Prompt], sampling: Sampling, tower: Tower, noise: Float[Tensor, "B T"]
+    policy: Policy,
+    decoder: GroupDecoder,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    noise: Float[Tensor, "B T"],
 ) -> _Grown:
-    device = policy.device
-    ids, mask = collate_prompts(prompts, device)
-    prefix = run_prompts(
-        policy, ids, mask, tuple(image for prompt in prompts for image in prompt.problem.images), tower
-    )
-    rows = len(prompts) * sampling.num_completions
-    owner = torch.arange(len(prompts), device=device).repeat_interleave(sampling.num_completions)
-    cache, hidden = prefix.cache, prefix.last[owner]
-    cache.batch_select_indices(owner)
-    attention = None if bool(mask.all()) else mask[owner].long()
-    position = mask.sum(1)[owner]
+    device, size = policy.device, sampling.num_completions
+    shape, choose = shaping(sampling), chooser(sampling)
+    seen = _seen(decoder.vocabulary if shape else 0, prompts, size, device)
+    noise, ends = noise.to(device), torch.tensor(policy.end_token_ids, device=device)
 
-    token_ids = np.zeros((rows, sampling.max_new_tokens), dtype=np.int64)
-    logprobs = np.zeros((rows, sampling.max_new_tokens), dtype=np.float32)
-    lengths = np.zeros(rows, dtype=np.int64)
-    stopped = np.zeros(rows, dtype=bool)
-    alive = torch.arange(rows, device=device)
-    ends = torch.tensor(policy.end_token_ids, device=device)
-
+    count = len(prompts) * size
+    token_ids = torch.zeros(count, sampling.max_new_tokens, dtype=torch.long, device=device)
+    logprobs = torch.zeros(count, sampling.max_new_tokens, dtype=torch.float32, device=device)
+    lengths = torch.full((count,), sampling.max_new_tokens, device=device)
+    rows = torch.arange(count, device=device)
+    """The decoder's rows, by their place in the answer."""
     for step in range(sampling.max_new_tokens):
-        spread = distribution(policy, hidden, sampling.temperature)
-        chosen = choose(spread, noise[alive.cpu(), step : step + 1].to(device), sampling.temperature)
-        places = alive.cpu().numpy()
-        token_ids[places, step] = chosen.cpu().numpy()
-        logprobs[places, step] = spread.gather(1, chosen[:, None])[:, 0].cpu().numpy()
-        lengths[places] = step + 1
-        ended = torch.isin(chosen, ends)
-        stopped[alive[ended].cpu().numpy()] = True
-        going = (~ended).nonzero()[:, 0]
-        if len(going) == 0 or step + 1 == sampling.max_new_tokens:
+        logits = decoder.logits()
+        chosen, normaliser = choose(logits if shape is None else shape(logits, seen[rows]), noise[rows, step])
+        token_ids[rows, step] = chosen
+        own = normaliser if shape is None else logits.logsumexp(-1)
+        logprobs[rows, step] = (logits.gather(1, chosen[:, None])[:, 0] - own).to(logprobs.dtype)
+        if shape is not None:
+            seen[rows, chosen] = True
+        # a finished row may still be computed for a while; the first end token counts
+        ended = torch.isin(chosen, ends) & (lengths[rows] > step)
+        lengths[rows[ended]] = lengths[rows[ended]].clamp(max=step + 1)
+        if step + 1 == sampling.max_new_tokens:
             break
-        if len(going) < len(alive):
-            alive, chosen, position = alive[going], chosen[going], position[going]
-            attention = None if attention is None else attention[going]
-            cache.batch_select_indices(going)
-        if attention is not None:
-            attention = torch.cat([attention, attention.new_ones(len(alive), 1)], dim=1)
-        embedded = policy.model.get_input_embeddings()(chosen[:, None])
-        hidden = continue_from(policy, cache, embedded, position[:, None], attention)[:, -1]
-        position = position + 1
-    return _Grown(token_ids, logprobs, lengths, stopped)
-
-
-def choose(logprobs: Float[Tensor, "B V"], uniform: Float[Tensor, "B U"], temperature: float) -> Int[Tensor, "B"]:
-    """The most likely token when greedy, else the inverse of the cumulative distribution at `uniform`."""
-    if temperature == 0.0:
-        return logprobs.argmax(-1)
-    cumulative = logprobs.double().exp().cumsum(-1)
-    # scaled by the total, so that rounding can never point past the last token of positive probability
-    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0].clamp(
-        max=logprobs.shape[-1] - 1
+        running = lengths[rows] > step + 1
+        left = int(running.sum())
+        if left == 0:
+            break
+        if (len(rows) - left) * FINISHED_SHARE >= len(rows):
+            kept = running.nonzero()[:, 0]
+            decoder.keep(kept)
+            rows, chosen = rows[kept], chosen[kept]
+        decoder.append(chosen)
+    last = token_ids.gather(1, lengths[:, None] - 1)[:, 0]
+    return _Grown(
+        token_ids.cpu().numpy(), logprobs.cpu().numpy(), lengths.cpu().numpy(), torch.isin(last, ends).cpu().numpy()
     )
+
+
+def _seen(vocabulary: int, prompts: Sequence[Prompt], size: int, device: torch.device) -> Tensor:
+    """[B, V] which tokens occur in each row's prompt; nobody asks where the vocabulary is empty."""
+    seen = torch.zeros(len(prompts) * size, vocabulary, dtype=torch.bool, device=device)
+    for index, prompt in enumerate(prompts if vocabulary else ()):
+        seen[index * size : (index + 1) * size, torch.from_numpy(prompt.token_ids).to(device)] = True
+    return seen

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
+from vergence.clock import Clock
 from vergence.run.checkpoint import Stateful, load_latest, save_snapshot
 from vergence.run.journal import Journal
 from vergence.run.progress import Progress
@@ -31,6 +32,8 @@ class StageRun:
         self._metrics = Journal(directory / "metrics.jsonl")
         self._rollouts = Journal(directory / "rollouts" / f"{stage}.jsonl")
         self._begun = time.monotonic()
+        self.clock = Clock()
+        """Its seconds by phase become part of each step's line."""
         self._row: Metrics = {}
         self._step = 0
         self._stopped = False
@@ -83,7 +86,9 @@ class StageRun:
         return time.monotonic() - self._begun
 
     def _end_step(self, step: int, total: int) -> None:
-        self._metrics.append({"stage": self.stage, "step": step, "wall_seconds": self.seconds()} | self._row)
+        self._metrics.append(
+            {"stage": self.stage, "step": step, "wall_seconds": self.seconds()} | self._row | self.clock.take()
+        )
         self._progress.step(step + 1, total, self._row)
 
     def _save(self, step: int, parts: Mapping[str, Stateful]) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from vergence.loss.reduce import token_mean
-from vergence.model.batch import collate
+from vergence.model.batch import collate, microbatches
 from vergence.model.forward import token_scores
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, encode, load_policy
@@ -32,6 +33,7 @@ class AlignParts:
     policy: Policy
     tower: Tower
     targets: Sequence[Target]
+    microbatch_tokens: int
     learner: Learner
     gauge: Gauge
 
@@ -40,38 +42,45 @@ def align(parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, 
     """Imitate captions; stop as soon as the tuning split's greedy accuracy reaches the target."""
     for step in run.steps(max_steps, {"learner": parts.learner}):
         rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size)
-        run.log(parts.learner.update([imitation(parts, [parts.targets[row] for row in rows])]))
-        measured = parts.gauge(step, max_steps)
+        run.log(parts.learner.update(imitation(parts, [parts.targets[row] for row in rows])))
+        with run.clock.phase("monitor"):
+            measured = parts.gauge(step, max_steps)
         run.log(measured)
         if measured.get("tuning/greedy_accuracy", 0.0) >= target_accuracy:
             run.stop()
 
 
-def imitation(parts: AlignParts, targets: Sequence[Target]) -> Callable[[], LossPart]:
-    """Mean negative log-likelihood of the targets' tokens."""
+def imitation(parts: AlignParts, targets: Sequence[Target]) -> list[Callable[[], LossPart]]:
+    """Mean negative log-likelihood of the targets' tokens, in micro-batches of about equal size."""
+    num_tokens = sum(len(completion.token_ids) for _, completion in targets)
 
-    def part() -> LossPart:
-        batch = collate(targets, parts.policy.device)
+    def part(some: Sequence[Target]) -> LossPart:
+        batch = collate(some, parts.policy.device)
         scores = token_scores(parts.policy, batch, temperature=1.0, tower=parts.tower)
-        return LossPart(-token_mean(scores.logprobs, batch.mask, int(batch.mask.sum()), len(targets)), {})
+        return LossPart(-token_mean(scores.logprobs, batch.mask, num_tokens, len(targets)), {})
 
-    return part
+    units = [(prompt, len(completion.token_ids)) for prompt, completion in targets]
+    return [
+        partial(part, [targets[index] for index in indices]) for indices in microbatches(units, parts.microbatch_tokens)
+    ]
 
 
 def run_align(section: AlignStage, run: StageRun, context: Context, models: Models) -> Outcome:
     """Build the parts, run the loop, save the policy."""
     policy = load_policy(models["policy"], context.device)
-    tower = tower_for(policy, section.train)
+    tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
     parts = AlignParts(
         policy=policy,
         tower=tower,
         targets=caption_targets(policy, context),
+        microbatch_tokens=context.recipe.compute.microbatch_tokens,
         learner=Learner(
             trainable_groups(policy, training(section.train)),
             betas=section.optimizer.betas,
             clip_norm=section.optimizer.clip_norm,
             schedule=schedule(section.optimizer, section.max_steps),
+            clock=run.clock,
         ),
         gauge=gauge(policy, tower, context, section.evaluation, section.max_new_tokens, run),
     )

@@ -5,13 +5,14 @@ from typing import Any
 
 from vergence.evaluation.measure import answer_all, as_row, figures, prediction_rows
 from vergence.model.policy import load_policy
-from vergence.model.vision import AblatedTower, CachedTower, grey_view
+from vergence.model.vision import ADAPTER_OUTPUT, AblatedTower, CachedTower, grey_view
 from vergence.recipe.stages import EvaluateStage
 from vergence.rollout.local import LocalGenerator
 from vergence.run.checkpoint import write_whole
 from vergence.run.directory import Outcome, StageRow
 from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context, Models
+from vergence.stages.parts import feature_limits
 
 
 def run_evaluate(section: EvaluateStage, run: StageRun, context: Context, models: Models) -> Outcome:
@@ -23,7 +24,8 @@ def run_evaluate(section: EvaluateStage, run: StageRun, context: Context, models
         outcome = context.directory.outcome(label)
         assert outcome is not None, "stages run in order"
         policy = load_policy(context.directory.model_path(outcome.models["policy"]), context.device)
-        generator = LocalGenerator(policy, CachedTower(policy))
+        tower = CachedTower(policy, remembered=ADAPTER_OUTPUT, limits=feature_limits(context))
+        generator = LocalGenerator(policy, tower)
         blank = LocalGenerator(policy, AblatedTower(policy, grey_view))
         limits = {"max_new_tokens": section.max_new_tokens, "seed": run.seed("answers")}
         greedy_groups = answer_all(generator, problems, samples=0, **limits)

@@ -1,22 +1,96 @@
 """The objective of a GRPO update: the clipped surrogate over one minibatch, with an optional KL penalty per token."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, final, runtime_checkable
 
 import torch
 
 from vergence.loss.kl import KlEstimator
-from vergence.loss.policy_gradient import clipped_surrogate
+from vergence.loss.policy_gradient import Surrogate, clipped_surrogate
 from vergence.loss.reduce import Reduction
-from vergence.model.batch import Batch, collate, pad
+from vergence.model.batch import Batch, collate, microbatches, pad
 from vergence.model.forward import token_scores
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
-from vergence.types import Origin, TrainingSample
+from vergence.stages.parts import Check, logprobs_of
+from vergence.types import Completion, Floats, Origin, Prompt, TrainingSample
 from vergence.update.learner import LossPart
 from vergence.update.minibatch import Minibatch
 
-Objective = Callable[[Minibatch], Callable[[], LossPart]]
-"""A minibatch to its loss, computed when the learner asks for it."""
+Objective = Callable[[Minibatch], Sequence[Callable[[], LossPart]]]
+"""A minibatch to the parts of its loss, each computed when the learner asks for it."""
+
+
+@runtime_checkable
+class Penalty(Protocol):
+    """A term per token that is added to the surrogate."""
+
+    def prepare(self, samples: Sequence[TrainingSample]) -> None:
+        """Once a step, before its updates: what every update over these samples needs."""
+        ...
+
+    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
+        """[B, T], or a scalar."""
+        ...
+
+
+@final
+class NoPenalty:
+    """The default: no KL term, hence no reference model (R1V2 Eq. 8 as printed)."""
+
+    def prepare(self, samples: Sequence[TrainingSample]) -> None:
+        """Nothing is needed."""
+
+    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
+        """Zero."""
+        return torch.zeros((), device=logprobs.device)
+
+
+@final
+class KlPenalty:
+    """weight * KL estimate per token against a frozen reference (R1V2's text; Eq. 8 does not print it).
+
+    Its log-probs are computed once a step, for however many updates. They are not kept for samples that come out of
+    the buffer again in a later step: after an interruption they would be computed in other company, and no longer be
+    the same bit by bit.
+    """
+
+    def __init__(
+        self,
+        reference: Policy,
+        tower: Tower,
+        *,
+        weight: float,
+        estimator: KlEstimator,
+        temperature: float,
+        microbatch_tokens: int,
+    ) -> None:
+        self._reference = reference
+        self._tower = tower
+        self._weight = weight
+        self._estimator = estimator
+        self._temperature = temperature
+        self._microbatch_tokens = microbatch_tokens
+        self._known: dict[int, Floats] = {}
+        """Completion, by identity, to its row; of the step that was prepared."""
+
+    def prepare(self, samples: Sequence[TrainingSample]) -> None:
+        """The reference's log-probs of the step's completions."""
+        members = {id(one.draw.sample.completion): _member(one) for one in samples}
+        rows = logprobs_of(
+            self._reference,
+            self._tower,
+            list(members.values()),
+            temperature=self._temperature,
+            microbatch_tokens=self._microbatch_tokens,
+        )
+        self._known = dict(zip(members, rows, strict=True))
+
+    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
+        """The penalty of prepared samples."""
+        rows = [self._known[id(one.draw.sample.completion)] for one in samples]
+        return self._weight * self._estimator(logprobs, pad(rows).to(logprobs.device))
 
 
 def surrogate_objective(
@@ -27,65 +101,66 @@ def surrogate_objective(
     clip_low: float,
     clip_high: float,
     reduce: Reduction,
-    penalty: Callable[[Batch, torch.Tensor], torch.Tensor],
+    penalty: Penalty,
+    microbatch_tokens: int,
+    check: Check,
 ) -> Objective:
-    """R1V2 Eq. 8 plus a penalty per token, over one minibatch."""
+    """R1V2 Eq. 8 plus a penalty per token, over one minibatch, in micro-batches of about equal size."""
 
-    def objective(minibatch: Minibatch) -> Callable[[], LossPart]:
-        def part() -> LossPart:
-            samples = minibatch.samples
-            members = [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples]
-            batch = collate(members, policy.device)
-            scores = token_scores(policy, batch, temperature=temperature, tower=tower)
-            surrogate = clipped_surrogate(
-                scores.logprobs,
-                pad([one.old_logprobs for one in samples]).to(policy.device),
-                torch.tensor([one.draw.sample.advantage for one in samples], device=policy.device),
-                pad([one.weights for one in samples]).to(policy.device),
-                clip_low=clip_low,
-                clip_high=clip_high,
-            )
-            terms = surrogate.loss + penalty(batch, scores.logprobs)
-            loss = reduce(terms, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
-            return LossPart(loss, surrogate_metrics(samples, surrogate.ratio, surrogate.clipped, scores.entropy, batch))
+    def part_of(minibatch: Minibatch, samples: Sequence[TrainingSample]) -> LossPart:
+        members = [_member(one) for one in samples]
+        check(members)
+        batch = collate(members, policy.device)
+        scores = token_scores(policy, batch, temperature=temperature, tower=tower)
+        surrogate = clipped_surrogate(
+            scores.logprobs,
+            pad([one.old_logprobs for one in samples]).to(policy.device),
+            torch.tensor([one.draw.sample.advantage for one in samples], device=policy.device),
+            pad([one.weights for one in samples]).to(policy.device),
+            clip_low=clip_low,
+            clip_high=clip_high,
+        )
+        terms = surrogate.loss + penalty(samples, scores.logprobs)
+        loss = reduce(terms, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
+        shares = surrogate_shares(minibatch.samples, samples, surrogate, scores.entropy, batch)
+        return LossPart(loss, shares, {"loss/ratio_max": surrogate.ratio[batch.mask].max()})
 
-        return part
+    def objective(minibatch: Minibatch) -> Sequence[Callable[[], LossPart]]:
+        samples = minibatch.samples
+        units = [(one.draw.sample.prompt, len(one.old_logprobs)) for one in samples]
+        return [
+            partial(part_of, minibatch, [samples[index] for index in indices])
+            for indices in microbatches(units, microbatch_tokens)
+        ]
 
     return objective
 
 
-def surrogate_metrics(
+def surrogate_shares(
+    every: Sequence[TrainingSample],
     samples: Sequence[TrainingSample],
-    ratio: torch.Tensor,
-    clipped: torch.Tensor,
+    surrogate: Surrogate,
     entropy: torch.Tensor,
     batch: Batch,
 ) -> dict[str, torch.Tensor]:
-    """Means over the minibatch's tokens; the ratio of replayed samples apart."""
-    replayed = torch.tensor([one.draw.origin is Origin.REPLAY for one in samples], device=ratio.device)
-    old = batch.mask & replayed[:, None]
+    """What these samples add to the means over the tokens of `every` sample; the ratio of replayed ones apart."""
+    mask = batch.mask
+    tokens = sum(len(one.old_logprobs) for one in every)
+    replayed_tokens = sum(len(one.old_logprobs) for one in every if one.draw.origin is Origin.REPLAY)
+    replayed = torch.tensor([one.draw.origin is Origin.REPLAY for one in samples], device=mask.device)
+    old = mask & replayed[:, None]
+    share = mask.sum() / tokens
+    old_share = old.sum() / max(1, replayed_tokens)
     return {
-        "loss/entropy": entropy[batch.mask].mean(),
-        "loss/clip_fraction": clipped[batch.mask].float().mean(),
-        "loss/ratio_mean": ratio[batch.mask].mean(),
-        "loss/ratio_max": ratio[batch.mask].max(),
-        "loss/ratio_mean_replay": ratio[old].mean() if bool(old.any()) else torch.ones(()),
+        "loss/entropy": entropy[mask].mean() * share,
+        "loss/clip_fraction": surrogate.clipped[mask].float().mean() * share,
+        "loss/ratio_mean": surrogate.ratio[mask].mean() * share,
+        # without any replayed sample the ratio counts as 1
+        "loss/ratio_mean_replay": surrogate.ratio[old].mean() * old_share
+        if bool(old.any())
+        else (share if replayed_tokens == 0 else torch.zeros(())),
     }
 
 
-def no_penalty(batch: Batch, logprobs: torch.Tensor) -> torch.Tensor:
-    """The default: no KL term, hence no reference model (R1V2 Eq. 8 as printed)."""
-    return torch.zeros((), device=logprobs.device)
-
-
-def kl_penalty(
-    reference: Policy, tower: Tower, *, weight: float, estimator: KlEstimator, temperature: float
-) -> Callable[[Batch, torch.Tensor], torch.Tensor]:
-    """weight * KL estimate per token against a frozen reference (R1V2's text; Eq. 8 does not print it)."""
-
-    def penalty(batch: Batch, logprobs: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            fixed = token_scores(reference, batch, temperature=temperature, tower=tower).logprobs
-        return weight * estimator(logprobs, fixed)
-
-    return penalty
+def _member(one: TrainingSample) -> tuple[Prompt, Completion]:
+    return one.draw.sample.prompt, one.draw.sample.completion

@@ -19,7 +19,8 @@ from vergence.loss.preference import (
     mpo_loss,
     sequence_sums,
 )
-from vergence.model.batch import collate
+from vergence.model.batch import collate, microbatches
+from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.forward import token_scores
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, load_policy
@@ -43,9 +44,23 @@ from vergence.run.rollout_rows import rollout_rows
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.stages.context import Context, Models
-from vergence.stages.parts import Gauge, Watch, gauge, logprobs_of, sampling, schedule, tower_for, training, watch
+from vergence.stages.parts import (
+    Check,
+    Gauge,
+    Watch,
+    check_for,
+    feature_limits,
+    gauge,
+    logprobs_of,
+    sampling,
+    schedule,
+    tower_for,
+    training,
+    watch,
+)
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
+from vergence.stages.work import WorkDone, needed_by_pairs, peak_memory, work_done
 from vergence.types import Generator, Metrics, PreferencePair, Reward, RolloutGroup, Sampling, ScoredGroup
 from vergence.update.learner import Learner, LossPart
 
@@ -82,6 +97,9 @@ class MpoParts:
     pairing: Pairing
     pool: PairPool
     quality: Quality
+    check: Check
+    work_done: WorkDone
+    microbatch_tokens: int
     learner: Learner
     gauge: Gauge
     watch: Watch
@@ -103,28 +121,52 @@ def train_mpo(
     total = rounds * steps_per_round
     for step in run.steps(total, {"learner": parts.learner, "pool": parts.pool, "quality": parts.quality}):
         round_, step_of_round = divmod(step, steps_per_round)
+        parts.work_done(0)  # what was done between two steps is no part of either
+        groups: Sequence[RolloutGroup] = ()
         if step_of_round == 0:
             problems = parts.problems.take(round_, prompts_per_round)
-            groups = parts.generator.generate(problems, sampling, seed=run.seed(round_, "rollout"), version=step)
-            scored = parts.reward(parts.at_unit_temperature(groups))
+            with run.clock.phase("generate"):
+                groups = parts.generator.generate(problems, sampling, seed=run.seed(round_, "rollout"), version=step)
+            with run.clock.phase("reward"):
+                scored = parts.reward(parts.at_unit_temperature(groups))
             harvested = parts.pairing(scored, generator(run.seed(round_, "pairs")))
             parts.pool.refill(harvested.pairs)
-            run.log(round_metrics(scored, harvested) | parts.watch(round_, groups))
+            with run.clock.phase("monitor"), parts.policy.meter.paused():
+                run.log(round_metrics(scored, harvested) | parts.watch(round_, groups))
             run.note_rollouts(rollout_rows(scored[:8]))
 
         pairs = parts.pool.take(step_of_round, batch_size, seed=run.seed(round_, "order"))
-        run.log(parts.learner.update([preference_part(parts, pairs, beta, weights)]))
-        run.log({"mpo/shift": parts.quality.shift.mean} | parts.gauge(step, total))
+        run.log(parts.learner.update(preference_parts(parts, pairs, beta, weights)))
+        run.log({"mpo/shift": parts.quality.shift.mean} | peak_memory())
+        run.log(parts.work_done(needed_by_pairs(groups, pairs)))
+        with run.clock.phase("monitor"), parts.policy.meter.paused():
+            run.log(parts.gauge(step, total))
+
+
+def preference_parts(
+    parts: MpoParts, pairs: Sequence[PreferencePair], beta: float, weights: MpoWeights
+) -> list[Callable[[], LossPart]]:
+    """R1V2 Eq. 2 over a batch of pairs, in micro-batches of about equal size; a pair is never split."""
+    units = [(pair.prompt, len(pair.chosen.token_ids) + len(pair.rejected.token_ids)) for pair in pairs]
+    return [
+        preference_part(parts, [pairs[index] for index in indices], beta, weights, len(pairs))
+        for indices in microbatches(units, parts.microbatch_tokens)
+    ]
 
 
 def preference_part(
-    parts: MpoParts, pairs: Sequence[PreferencePair], beta: float, weights: MpoWeights
+    parts: MpoParts, pairs: Sequence[PreferencePair], beta: float, weights: MpoWeights, num_pairs: int
 ) -> Callable[[], LossPart]:
-    """R1V2 Eq. 2 over a batch of pairs; the shift is updated before it is used, as InternVL does."""
+    """The share of these pairs in an update over `num_pairs`.
+
+    The shift is updated before it is used, as InternVL does, with the rewards of these pairs: in an update of several
+    micro-batches it moves with each of them.
+    """
 
     def part() -> LossPart:
         count = len(pairs)
         members = [(pair.prompt, pair.chosen) for pair in pairs] + [(pair.prompt, pair.rejected) for pair in pairs]
+        parts.check(members)
         batch = collate(members, parts.policy.device)
         logprobs = token_scores(parts.policy, batch, temperature=1.0, tower=parts.tower).logprobs
         reference = torch.tensor(
@@ -138,7 +180,9 @@ def preference_part(
             quality=bco_loss(chosen, rejected, parts.quality.shift.mean),
             generation=generation_loss(logprobs[:count], batch.mask[:count]),
         )
-        return LossPart(mpo_loss(terms, weights).mean(), mpo_metrics(terms, chosen, rejected))
+        share = count / num_pairs
+        metrics = {name: value * share for name, value in mpo_metrics(terms, chosen, rejected).items()}
+        return LossPart(mpo_loss(terms, weights).mean() * share, metrics)
 
     return part
 
@@ -165,8 +209,10 @@ def round_metrics(scored: Sequence[ScoredGroup], harvested: PairHarvest) -> Metr
 def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) -> Outcome:
     """Build the parts, run the loop, save the policy."""
     policy = load_policy(models["policy"], context.device)
-    tower = tower_for(policy, section.train)
+    tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
+    if context.recipe.compute.gradient_checkpointing:
+        checkpoint_layers(policy)
     reward, scores = _judge(section, context, models)
     guards = PairGuards(
         min_margin=section.pairs.min_margin,
@@ -179,16 +225,20 @@ def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) 
         tower=tower,
         problems=context.train(run),
         generator=LocalGenerator(policy, tower),
-        at_unit_temperature=_as_sampled if section.sampling.temperature == 1.0 else _rescored(policy, tower),
+        at_unit_temperature=_as_sampled if section.sampling.temperature == 1.0 else _rescored(policy, tower, context),
         reward=reward,
         pairing=lambda scored, rng: harvest(scored, guards, scores, rng),
         pool=PairPool(),
         quality=Quality(0.9 if section.shift == "ema" else 1.0),
+        check=check_for(context, policy, tower, 1.0),
+        work_done=work_done([policy.meter], [tower]),
+        microbatch_tokens=context.recipe.compute.microbatch_tokens,
         learner=Learner(
             trainable_groups(policy, training(section.train)),
             betas=section.optimizer.betas,
             clip_norm=section.optimizer.clip_norm,
             schedule=schedule(section.optimizer, section.rounds * section.steps_per_round),
+            clock=run.clock,
         ),
         gauge=gauge(policy, tower, context, section.evaluation, section.sampling.max_new_tokens, run),
         watch=watch(policy, tower, section.monitor, section.sampling.temperature, run),
@@ -214,7 +264,12 @@ def _judge(section: MpoStage, context: Context, models: Models) -> tuple[Reward,
         case "rules":
             return RuleReward(RewardWeights(accuracy=1.0, format=0.5, preference=0.0)), rules_only
         case "reward_model":
-            scorer = load_reward_model(models["reward_model"], context.device)
+            scorer = load_reward_model(
+                models["reward_model"],
+                context.device,
+                limits=feature_limits(context),
+                microbatch_tokens=context.recipe.compute.microbatch_tokens,
+            )
             weights = RewardWeights(accuracy=1.0, format=0.5, preference=1.0)
             return HybridReward(weights, scorer, no_bound, no_gate), preference_component
 
@@ -223,7 +278,7 @@ def _as_sampled(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
     return groups
 
 
-def _rescored(policy: Policy, tower: Tower) -> AtUnitTemperature:
+def _rescored(policy: Policy, tower: Tower, context: Context) -> AtUnitTemperature:
     """Log-probs at temperature 1 in place of those of a tempered sampler: preference losses compare plain policies."""
 
     def rescore(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
@@ -234,7 +289,13 @@ def _rescored(policy: Policy, tower: Tower) -> AtUnitTemperature:
                     replace(completion, sampler_logprobs=logprobs)
                     for completion, logprobs in zip(
                         group.completions,
-                        logprobs_of(policy, tower, [(group.prompt, one) for one in group.completions], temperature=1.0),
+                        logprobs_of(
+                            policy,
+                            tower,
+                            [(group.prompt, one) for one in group.completions],
+                            temperature=1.0,
+                            microbatch_tokens=context.recipe.compute.microbatch_tokens,
+                        ),
                         strict=True,
                     )
                 ),

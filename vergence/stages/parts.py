@@ -6,12 +6,23 @@ import numpy as np
 import torch
 
 from vergence.evaluation.measure import tuning_metrics
-from vergence.model.batch import collate, unpad
+from vergence.model.batch import collate, mapped, unpad
 from vergence.model.family import Role
 from vergence.model.forward import token_scores
 from vergence.model.parameters import Training
+from vergence.model.plain import compare_with_plain
 from vergence.model.policy import Policy
-from vergence.model.vision import AblatedTower, CachedTower, LiveTower, Tower, grey_view, masked_view
+from vergence.model.vision import (
+    ADAPTER_OUTPUT,
+    TOWER_OUTPUT,
+    AblatedTower,
+    CachedTower,
+    FeatureLimits,
+    LiveTower,
+    Tower,
+    grey_view,
+    masked_view,
+)
 from vergence.monitor.perception import perception_metrics
 from vergence.recipe.sections import EvaluationSection, MonitorSection, Optimizer, Roles, SamplingSection, Trained
 from vergence.rollout.local import LocalGenerator
@@ -21,9 +32,19 @@ from vergence.types import Completion, Floats, Metrics, Prompt, RolloutGroup, Sa
 from vergence.update.schedule import Schedule, constant, cosine
 
 
-def tower_for(policy: Policy, roles: Roles) -> Tower:
-    """A frozen tower's features are computed once a picture; a trained one's at every pass."""
-    return CachedTower(policy) if roles.vision.freeze else LiveTower(policy)
+def tower_for(policy: Policy, roles: Roles, context: Context) -> CachedTower | LiveTower:
+    """What is frozen is computed once a picture: nothing, the tower, or tower and adapter."""
+    limits = feature_limits(context)
+    if not roles.vision.freeze:
+        return LiveTower(policy, limits=limits)
+    remembered = ADAPTER_OUTPUT if roles.adapter.freeze else TOWER_OUTPUT
+    return CachedTower(policy, remembered=remembered, limits=limits)
+
+
+def feature_limits(context: Context) -> FeatureLimits:
+    """The recipe's bounds of what towers remember, in bytes."""
+    section = context.recipe.features
+    return FeatureLimits(section.memory_mb * 10**6, section.disk, section.disk_mb * 10**6)
 
 
 def training(roles: Roles) -> dict[Role, Training]:
@@ -50,6 +71,9 @@ def sampling(section: SamplingSection) -> Sampling:
         num_completions=section.num_completions,
         max_new_tokens=section.max_new_tokens,
         temperature=section.temperature,
+        top_k=section.top_k,
+        top_p=section.top_p,
+        repetition_penalty=section.repetition_penalty,
     )
 
 
@@ -112,11 +136,31 @@ def watch(policy: Policy, tower: Tower, section: MonitorSection, temperature: fl
 
 @torch.no_grad()
 def logprobs_of(
-    policy: Policy, tower: Tower, members: Sequence[tuple[Prompt, Completion]], *, temperature: float
+    policy: Policy,
+    tower: Tower,
+    members: Sequence[tuple[Prompt, Completion]],
+    *,
+    temperature: float,
+    microbatch_tokens: int,
 ) -> list[Floats]:
     """Log-probs of completions under the policy as it is now, one array [T] each."""
-    batch = collate(members, policy.device)
-    return unpad(token_scores(policy, batch, temperature=temperature, tower=tower).logprobs, batch.mask)
+
+    def compute(part: Sequence[tuple[Prompt, Completion]]) -> list[Floats]:
+        batch = collate(part, policy.device)
+        return unpad(token_scores(policy, batch, temperature=temperature, tower=tower).logprobs, batch.mask)
+
+    return mapped(members, microbatch_tokens, compute)
+
+
+Check = Callable[[Sequence[tuple[Prompt, Completion]]], None]
+"""Looks at the completions of an update before it is computed; raises if it would be computed wrongly."""
+
+
+def check_for(context: Context, policy: Policy, tower: Tower, temperature: float) -> Check:
+    """The comparison with the plain path where the recipe asks for it, else nothing."""
+    if not context.recipe.compute.self_check:
+        return lambda members: None
+    return lambda members: compare_with_plain(policy, tower, members, temperature=temperature)
 
 
 def generation_metrics(groups: Sequence[RolloutGroup], seconds: float) -> Metrics:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from vergence.errors import RunError
 from vergence.loss.preference import bradley_terry_loss
-from vergence.model.batch import collate
+from vergence.model.batch import collate, mapped, microbatches
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, load_policy
 from vergence.model.reward_head import Calibration, RewardModel, fresh_head, raw_scores, save_reward_model
@@ -24,7 +25,7 @@ from vergence.seeds import generator
 from vergence.stages.context import Context, Models
 from vergence.stages.parts import sampling, schedule, tower_for, training
 from vergence.stages.table import show_roles
-from vergence.types import Completion, Finish, Metrics, PreferencePair, RolloutGroup
+from vergence.types import Completion, Finish, Metrics, PreferencePair, Prompt, RolloutGroup
 from vergence.update.learner import Learner, LossPart, ParameterGroup
 
 
@@ -37,6 +38,7 @@ class RewardModelParts:
     tower: Tower
     pairs: Sequence[PreferencePair]
     held_out: Sequence[PreferencePair]
+    microbatch_tokens: int
     learner: Learner
 
 
@@ -44,26 +46,32 @@ def train_reward_model(parts: RewardModelParts, run: StageRun, *, steps: int, ba
     """Learn to score the better response of each pair higher."""
     for step in run.steps(steps, {"learner": parts.learner}):
         rows = generator(run.seed(step, "batch")).integers(0, len(parts.pairs), batch_size)
-        run.log(parts.learner.update([comparison(parts, [parts.pairs[row] for row in rows])]))
+        run.log(parts.learner.update(comparisons(parts, [parts.pairs[row] for row in rows])))
         if step + 1 == steps:
             run.log(pair_accuracy(parts))
 
 
-def comparison(parts: RewardModelParts, pairs: Sequence[PreferencePair]) -> Callable[[], LossPart]:
+def comparisons(parts: RewardModelParts, pairs: Sequence[PreferencePair]) -> list[Callable[[], LossPart]]:
     """Bradley-Terry over a batch of pairs, both responses of a pair in one forward pass."""
 
-    def part() -> LossPart:
-        chosen, rejected = _scores(parts, pairs)
-        loss = bradley_terry_loss(chosen, rejected).mean()
-        return LossPart(loss, {"accuracy": (chosen > rejected).float().mean().detach()})
+    def part(some: Sequence[PreferencePair]) -> LossPart:
+        chosen, rejected = _scores(parts, some)
+        share = len(some) / len(pairs)
+        loss = bradley_terry_loss(chosen, rejected).mean() * share
+        return LossPart(loss, {"accuracy": (chosen > rejected).float().mean().detach() * share})
 
-    return part
+    units = [(pair.prompt, len(pair.chosen.token_ids) + len(pair.rejected.token_ids)) for pair in pairs]
+    return [
+        partial(part, [pairs[index] for index in indices]) for indices in microbatches(units, parts.microbatch_tokens)
+    ]
 
 
 @torch.no_grad()
 def pair_accuracy(parts: RewardModelParts) -> Metrics:
     """Share of held-out pairs that are scored in the right order: of all, and by where the worse response came from."""
-    chosen, rejected = _scores(parts, parts.held_out)
+    members = [(pair.prompt, pair.chosen) for pair in parts.held_out]
+    members += [(pair.prompt, pair.rejected) for pair in parts.held_out]
+    chosen, rejected = _all_scores(parts, members).chunk(2)
     right = (chosen > rejected).float().cpu()
     metrics = {"held_out/pair_accuracy": float(right.mean())}
     for source in sorted({pair.source for pair in parts.held_out}):
@@ -111,7 +119,7 @@ def run_reward_model(section: RewardModelStage, run: StageRun, context: Context,
     """Sample from the policy, make pairs, train, calibrate on held-out responses, save."""
     backbone = load_policy(models["policy"], context.device)
     show_roles(backbone, training(section.train), section.label, context)
-    tower = tower_for(backbone, section.train)
+    tower = tower_for(backbone, section.train, context)
     problems = context.train(run).take(0, section.prompts + section.held_out)
     groups = LocalGenerator(backbone, tower).generate(
         problems, sampling(section.sampling), seed=run.seed("rollout"), version=0
@@ -124,11 +132,13 @@ def run_reward_model(section: RewardModelStage, run: StageRun, context: Context,
         tower=tower,
         pairs=make_pairs(groups[: section.prompts], backbone, generator(run.seed("pairs"))),
         held_out=make_pairs(groups[section.prompts :], backbone, generator(run.seed("held-out pairs"))),
+        microbatch_tokens=context.recipe.compute.microbatch_tokens,
         learner=Learner(
             [*trainable_groups(backbone, training(section.train)), head_group],
             betas=section.optimizer.betas,
             clip_norm=section.optimizer.clip_norm,
             schedule=schedule(section.optimizer, section.steps),
+            clock=run.clock,
         ),
     )
     _check_pairs(parts)
@@ -158,8 +168,7 @@ def run_reward_model(section: RewardModelStage, run: StageRun, context: Context,
 def calibrate(parts: RewardModelParts, groups: Sequence[RolloutGroup]) -> Calibration:
     """Median and spread of the scores of the policy's own held-out responses."""
     members = [(group.prompt, completion) for group in groups for completion in group.completions]
-    batch = collate(members, parts.backbone.device)
-    scores = raw_scores(parts.backbone, parts.head, batch, parts.tower).double().cpu().numpy()
+    scores = _all_scores(parts, members).double().numpy()
     low, median, high = np.percentile(scores, [16, 50, 84])
     return Calibration(float(median), max(1e-6, float(high - low) / 2))
 
@@ -168,6 +177,17 @@ def _scores(parts: RewardModelParts, pairs: Sequence[PreferencePair]) -> tuple[t
     members = [(pair.prompt, pair.chosen) for pair in pairs] + [(pair.prompt, pair.rejected) for pair in pairs]
     scores = raw_scores(parts.backbone, parts.head, collate(members, parts.backbone.device), parts.tower)
     return scores[: len(pairs)], scores[len(pairs) :]
+
+
+@torch.no_grad()
+def _all_scores(parts: RewardModelParts, members: Sequence[tuple[Prompt, Completion]]) -> torch.Tensor:
+    """[B] raw scores of however many completions."""
+
+    def compute(some: Sequence[tuple[Prompt, Completion]]) -> list[torch.Tensor]:
+        batch = collate(some, parts.backbone.device)
+        return list(raw_scores(parts.backbone, parts.head, batch, parts.tower).cpu())
+
+    return torch.stack(mapped(members, parts.microbatch_tokens, compute))
 
 
 def _length_baseline(pairs: Sequence[PreferencePair]) -> float:

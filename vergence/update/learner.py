@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
+from vergence.clock import Clock
 from vergence.errors import NonFiniteError
 from vergence.types import Metrics
 
@@ -31,6 +32,8 @@ class LossPart:
     """Scalar with a graph."""
     metrics: Mapping[str, Tensor]
     """Scalars without one; each is this part's share, so that the parts add up to the batch's value."""
+    peaks: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars without a graph, of which the batch's value is the largest."""
 
 
 @final
@@ -44,12 +47,14 @@ class Learner:
         betas: tuple[float, float],
         clip_norm: float,
         schedule: Callable[[int], float],
+        clock: Clock | None = None,
     ) -> None:
         self._named = {name: parameter for group in groups for name, parameter in group.parameters.items()}
         assert len(self._named) == sum(len(group.parameters) for group in groups), "names tell parameters apart"
         self._base_rates = [group.learning_rate for group in groups]
         self._clip_norm = clip_norm
         self._schedule = schedule
+        self._clock = clock or Clock()
         self._updates = 0
         self._optimizer = torch.optim.AdamW(
             [
@@ -77,12 +82,17 @@ class Learner:
         self._optimizer.zero_grad(set_to_none=True)
         totals: dict[str, float] = {"loss": 0.0}
         for evaluate in parts:
-            part = evaluate()
-            part.loss.backward()
+            with self._clock.phase("forward"):
+                part = evaluate()
+            with self._clock.phase("backward"):
+                part.loss.backward()
             totals["loss"] += part.loss.item()
             for name, value in part.metrics.items():
                 totals[name] = totals.get(name, 0.0) + value.item()
-        norm = torch.nn.utils.clip_grad_norm_(self._named.values(), self._clip_norm).item()
+            for name, value in part.peaks.items():
+                totals[name] = max(totals.get(name, -math.inf), value.item())
+        with self._clock.phase("optimizer"):
+            norm = torch.nn.utils.clip_grad_norm_(self._named.values(), self._clip_norm).item()
         if not math.isfinite(totals["loss"]) or not math.isfinite(norm):
             raise NonFiniteError(
                 f"update {self._updates}: loss {totals['loss']} and gradient norm {norm} must be finite; "
@@ -91,7 +101,10 @@ class Learner:
         factor = self._schedule(self._updates)
         for group, rate in zip(self._optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = rate * factor
-        self._optimizer.step()
+        with self._clock.phase("optimizer"):
+            self._optimizer.step()
+        # the fused step does not count its weights as changed, and whoever remembers what they computed must see it
+        torch.autograd.graph.increment_version(list(self._named.values()))
         self._updates += 1
         return totals | {"gradient_norm": norm, "learning_rate_factor": factor}
 

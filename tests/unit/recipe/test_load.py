@@ -83,6 +83,14 @@ def test_paths_are_relative_to_the_recipes_file(small: str) -> None:
     assert folder / "models" / "start" == recipe.stage[0].path
 
 
+def test_a_directory_for_features_is_relative_to_the_recipes_file_too(small: str) -> None:
+    assert load_recipe(small).features.disk is None
+    recipe = load_recipe(small, ["features.disk=kept", "features.memory_mb=7"])
+    assert Path(small).parent / "kept" == recipe.features.disk
+    assert (recipe.features.memory_mb, recipe.features.disk_mb) == (7, 10240)
+    assert f'[features]\nmemory_mb = 7\ndisk = "{recipe.features.disk}"\ndisk_mb = 10240\n' in to_toml(recipe)
+
+
 def test_a_file_comes_before_a_builtin_recipe_of_the_same_name(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     Path(small).rename(Path(small).parent / "digits")
     monkeypatch.chdir(Path(small).parent)

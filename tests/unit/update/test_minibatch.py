@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vergence.loss.policy_gradient import clipped_surrogate
 from vergence.loss.reduce import Reduction, sequence_mean, token_mean
 from vergence.types import TrainingSample
-from vergence.update.minibatch import Minibatch, minibatches
+from vergence.update.minibatch import Minibatch, deal_samples, minibatches
 
 from ..builders import training_sample
 
@@ -28,6 +28,7 @@ def deal(
         batch_size=batch_size,
         minibatch_size=minibatch_size,
         idle_tokens=idle_tokens,
+        deal=deal_samples,
         rng=np.random.default_rng(seed),
     )
 

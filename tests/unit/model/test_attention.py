@@ -1,0 +1,123 @@
+"""Attention by a pattern inside any decoder; without a pattern a switched decoder is what it was."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import (
+    Gemma2Config,
+    Gemma2Model,
+    LlamaConfig,
+    LlamaModel,
+    MistralConfig,
+    MistralModel,
+    Qwen3Config,
+    Qwen3Model,
+)
+
+from vergence.errors import ModelError
+from vergence.model import attention
+from vergence.model.packing import pack
+from vergence.model.shared_prefix import shared_prefix
+
+CPU = torch.device("cpu")
+SIZES: dict[str, Any] = {
+    "vocab_size": 20,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "pad_token_id": 0,
+}
+DECODERS = pytest.mark.parametrize(
+    ("model", "config"), [(LlamaModel, LlamaConfig), (Qwen3Model, Qwen3Config)], ids=["llama", "qwen3"]
+)
+
+
+def built(model: Any, config: Any, **changes: Any) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        decoder = model(config(**(SIZES | changes))).eval().requires_grad_(False)
+        for parameter in decoder.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(4)
+    return decoder
+
+
+def embeddings(count: int) -> Tensor:
+    return torch.randn(1, count, 32, generator=torch.Generator().manual_seed(1))
+
+
+def packed_row(decoder: Any, embedded: Tensor, pattern: Any, positions: Tensor) -> Tensor:
+    hidden: Tensor = decoder(
+        inputs_embeds=embedded,
+        attention_mask=embedded.new_zeros(1, 1, 1, 1),
+        position_ids=positions[None],
+        use_cache=False,
+        pattern=pattern,
+    ).last_hidden_state[0]
+    return hidden
+
+
+@DECODERS
+def test_without_a_pattern_nothing_changes(model: Any, config: Any) -> None:
+    """Padding on the left included."""
+    decoder = built(model, config)
+    embedded = embeddings(6).expand(2, -1, -1)
+    mask = torch.tensor([[1] * 6, [0, 0, 1, 1, 1, 1]])
+    before = decoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+    attention.switch(decoder)
+    after = decoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+    assert decoder.config._attn_implementation == attention.NAME
+    assert torch.equal(before[mask.bool()], after[mask.bool()])
+
+
+@DECODERS
+def test_a_packed_row_is_its_sequences(model: Any, config: Any) -> None:
+    """Prompts of 3 and 2 tokens, completions of 2 and 1 tokens of the first and of 2 of the second."""
+    decoder = built(model, config)
+    embedded = embeddings(10)
+    sequences = [[0, 1, 2, 5, 6], [0, 1, 2, 7], [3, 4, 8, 9]]
+    alone = [decoder(inputs_embeds=embedded[:, places], use_cache=False).last_hidden_state[0] for places in sequences]
+    attention.switch(decoder)
+    packing, _ = pack([3, 2], [0, 0, 1], [2, 1, 2], CPU)
+    positions = torch.tensor([0, 1, 2, 0, 1, 3, 4, 3, 2, 3])
+    hidden = packed_row(decoder, embedded, shared_prefix(packing, CPU), positions)
+    for places, expected in zip(sequences, alone, strict=True):
+        torch.testing.assert_close(hidden[places], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_pattern_is_asked_once_a_layer_with_the_models_own_scale() -> None:
+    asked = []
+
+    class Spy:
+        def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+            asked.append((layer, tuple(query.shape), tuple(key.shape), tuple(value.shape), scale))
+            return query
+
+    assert isinstance(Spy(), attention.Pattern)
+    decoder = built(LlamaModel, LlamaConfig)
+    attention.switch(decoder)
+    packed_row(decoder, embeddings(5), Spy(), torch.arange(5))
+    assert asked == [(layer, (5, 4, 8), (5, 2, 8), (5, 2, 8), 8**-0.5) for layer in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "changes", "named"),
+    [
+        (MistralModel, MistralConfig, {"sliding_window": 4}, r"MistralAttention: attention with sliding_window = 4"),
+        (Gemma2Model, Gemma2Config, {"attn_logit_softcapping": 30.0}, r"Gemma2Attention: attention with s"),
+    ],
+    ids=["a sliding window", "capped scores"],
+)
+def test_kinds_of_attention_that_a_pattern_does_not_compute_are_refused(
+    model: Any, config: Any, changes: dict[str, Any], named: str
+) -> None:
+    decoder = built(model, config, **changes)
+    attention.switch(decoder)
+    packing, _ = pack([3], [0], [2], CPU)
+    with pytest.raises(ModelError, match=named):
+        packed_row(decoder, embeddings(5), shared_prefix(packing, CPU), torch.arange(5))

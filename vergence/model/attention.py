@@ -1,0 +1,85 @@
+"""Attention for prompts that are computed once, as an implementation that any Hugging Face decoder can be switched to.
+
+transformers lets a model's attention be replaced by name, and hands further keyword arguments of the forward call down
+to it. Ours is called "vergence". Given a `pattern` it attends by that pattern; without one it is transformers' own sdpa
+attention, so a switched model behaves like any other.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vergence.errors import ModelError
+
+NAME = "vergence"
+_REFUSED = ("sliding_window", "softcap", "s_aux", "position_bias")
+"""Arguments of other kinds of attention, which patterns do not compute."""
+
+
+@runtime_checkable
+class Pattern(Protocol):
+    """Who attends to whom in a packed row of N tokens."""
+
+    def attend(
+        self,
+        layer: int,
+        query: Float[Tensor, "N H d"],
+        key: Float[Tensor, "N K d"],
+        value: Float[Tensor, "N K d"],
+        scale: float,
+    ) -> Float[Tensor, "N H d"]:
+        """The attention of one layer; H query heads share K key heads."""
+        ...
+
+
+def attend(
+    module: Any,
+    query: Float[Tensor, "B H N d"],
+    key: Float[Tensor, "B K M d"],
+    value: Float[Tensor, "B K M d"],
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    pattern: Pattern | None = None,
+    **others: Any,
+) -> tuple[Float[Tensor, "B N H d"], None]:
+    """What transformers calls in every attention layer. Raises ModelError for kinds of attention not supported."""
+    if pattern is None:
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        output, _ = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )
+        return output, None
+    for name in _REFUSED:
+        if others.get(name) is not None:
+            raise ModelError(
+                f"{type(module).__name__}: attention with {name} = {others[name]} cannot share prompts; "
+                "use a model with full attention"
+            )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    # under autocast the rotation has made queries and keys fp32 again; they are computed in as sdpa would
+    asked, keys, values = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
+    return pattern.attend(module.layer_idx, asked, keys, values, scale)[None], None
+
+
+def switch(language: Any) -> None:
+    """Let a Hugging Face decoder attend through `attend`; where no pattern is given nothing changes.
+
+    Raises ModelError for decoders in which tokens reach each other by anything but full attention: in a packed row they
+    would reach other sequences.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    # sliding windows are refused by `attend`, which sees whether a layer really has one
+    others = set(getattr(language.config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
+    if others:
+        raise ModelError(
+            f"{type(language).__name__}: layers of type {', '.join(sorted(others))} cannot share prompts, only full "
+            "attention can; use another language model"
+        )
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    language.config._attn_implementation = NAME

@@ -1,0 +1,197 @@
+"""The attention of a packed row: three dense pieces, joined exactly.
+
+    prompt tokens      attend to their prompt, causally                         piece 1
+    completion tokens  attend to their whole prompt                             piece 2
+                       and to their own completion, causally                    piece 3
+
+Pieces 2 and 3 are one softmax over two sets of keys. Each gives its output o and the logarithm of its normaliser l, and
+
+    l = log(exp l2 + exp l3),    o = exp(l2 - l) o2 + exp(l3 - l) o3
+
+is that softmax (as in ring attention). For the gradient, the backward pass of each piece is given the joined o and l
+in place of its own, which makes it compute exactly its share of the whole. No key or value is ever repeated for the G
+completions of a prompt, forward or backward.
+"""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vergence.model.packing import Grid, Packing
+from vergence.model.pieces import Piece, piece_for
+
+_NEVER = 1e30
+"""A normaliser that makes every weight of a padding cell exp(-1e30) = 0."""
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedPrefix:
+    """The pattern of log-probs and updates."""
+
+    packing: Packing
+    piece: Piece
+
+    def attend(
+        self,
+        layer: int,
+        query: Float[Tensor, "N H d"],
+        key: Float[Tensor, "N K d"],
+        value: Float[Tensor, "N K d"],
+        scale: float,
+    ) -> Float[Tensor, "N H d"]:
+        """Exact attention with exact gradients; `layer` does not matter."""
+        joined: Tensor = _Joined.apply(query, key, value, self, scale)
+        return joined
+
+
+def shared_prefix(packing: Packing, device: torch.device) -> SharedPrefix:
+    """The pattern of a packing on a device."""
+    return SharedPrefix(packing, piece_for(device))
+
+
+class _Joined(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, pattern: SharedPrefix, scale: float) -> Tensor:
+        packing, split = pattern.packing, pattern.packing.num_prompt_tokens
+        output = torch.empty_like(query)
+        dtype = torch.promote_types(query.dtype, torch.float32)
+        normaliser = torch.empty(query.shape[:2], dtype=dtype, device=query.device)
+        output[:split], normaliser[:split] = _causal_forward(
+            query[:split], key[:split], value[:split], packing.prompts, pattern.piece, scale
+        )
+        if packing.num_completion_tokens:
+            crossed, crossed_log = _cross_forward(query, key, value, pattern, scale)
+            own, own_log = _causal_forward(query[split:], key[split:], value[split:], packing.own, pattern.piece, scale)
+            joined = torch.logaddexp(crossed_log, own_log)
+            normaliser[split:] = joined
+            crossed *= (crossed_log - joined).exp_()[..., None]
+            torch.addcmul(crossed, own, (own_log - joined).exp_()[..., None].to(own.dtype), out=output[split:])
+        ctx.save_for_backward(query, key, value, output, normaliser)
+        ctx.pattern, ctx.scale = pattern, scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        query, key, value, output, normaliser = ctx.saved_tensors
+        pattern, scale, gradient = ctx.pattern, ctx.scale, gradients[0]
+        packing, split = pattern.packing, pattern.packing.num_prompt_tokens
+        parts = (gradient, query, key, value, output, normaliser)
+        for_query, for_key, for_value = (torch.empty_like(one) for one in (query, key, value))
+        first = _causal_backward([one[:split] for one in parts], packing.prompts, pattern.piece, scale)
+        for_query[:split], for_key[:split], for_value[:split] = first
+        if packing.num_completion_tokens:
+            own = _causal_backward([one[split:] for one in parts], packing.own, pattern.piece, scale)
+            for_query[split:], for_key[split:], for_value[split:] = own
+            crossed_query, crossed_key, crossed_value = _cross_backward(parts, pattern, scale)
+            for_query[split:] += crossed_query
+            for_key[:split] += crossed_key
+            for_value[:split] += crossed_value
+        return for_query, for_key, for_value, None, None
+
+
+def _causal_forward(
+    query: Tensor, key: Tensor, value: Tensor, grid: Grid, piece: Piece, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Attention of each of a grid's rows to itself: output [n, H, d], normaliser [n, H]."""
+    repeats = query.shape[1] // key.shape[1]
+    rows = grid.spread(query), _widened(grid.spread(key), repeats), _widened(grid.spread(value), repeats)
+    output, log = piece.forward(*rows, causal=True, mask=None, scale=scale)
+    return grid.gather(output), grid.gather(log)
+
+
+def _causal_backward(parts: list[Tensor], grid: Grid, piece: Piece, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    gradient, query, key, value, output, normaliser = parts
+    repeats = query.shape[1] // key.shape[1]
+    for_query, for_key, for_value = piece.backward(
+        grid.spread(gradient, 0.0),
+        grid.spread(query),
+        _widened(grid.spread(key), repeats),
+        _widened(grid.spread(value), repeats),
+        grid.spread(output),
+        grid.spread(normaliser, _NEVER),
+        causal=True,
+        mask=None,
+        scale=scale,
+    )
+    return (
+        grid.gather(for_query),
+        _narrowed(grid.gather(for_key), repeats),
+        _narrowed(grid.gather(for_value), repeats),
+    )
+
+
+def _cross_forward(
+    query: Tensor, key: Tensor, value: Tensor, pattern: SharedPrefix, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Attention of every completion token to its whole prompt; the G completions are G times as many queries."""
+    packing, split, heads = pattern.packing, pattern.packing.num_prompt_tokens, key.shape[1]
+    cross, mask = packing.cross, _hidden_cells(packing, query.dtype)
+    rows = _folded(cross.spread(query[split:]), heads), *(_prompt_rows(one[:split], packing) for one in (key, value))
+    output, log = pattern.piece.forward(*rows, causal=False, mask=mask, scale=scale)
+    return cross.gather(_unfolded(output, cross.width)), cross.gather(_unfolded(log, cross.width))
+
+
+def _cross_backward(parts: tuple[Tensor, ...], pattern: SharedPrefix, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+    gradient, query, key, value, output, normaliser = parts
+    packing, split, heads = pattern.packing, pattern.packing.num_prompt_tokens, key.shape[1]
+    cross, mask = packing.cross, _hidden_cells(packing, query.dtype)
+    for_query, for_key, for_value = pattern.piece.backward(
+        _folded(cross.spread(gradient[split:], 0.0), heads),
+        _folded(cross.spread(query[split:]), heads),
+        _prompt_rows(key[:split], packing),
+        _prompt_rows(value[:split], packing),
+        _folded(cross.spread(output[split:]), heads),
+        _folded(cross.spread(normaliser[split:], _NEVER), heads),
+        causal=False,
+        mask=mask,
+        scale=scale,
+    )
+    return (
+        cross.gather(_unfolded(for_query, cross.width)),
+        packing.prompts.gather(_prompt_gradients(for_key, packing)),
+        packing.prompts.gather(_prompt_gradients(for_value, packing)),
+    )
+
+
+def _prompt_rows(flat: Tensor, packing: Packing) -> Tensor:
+    rows = packing.prompts.spread(flat)
+    return rows if packing.cross_prompts is None else rows.index_select(0, packing.cross_prompts)
+
+
+def _prompt_gradients(rows: Tensor, packing: Packing) -> Tensor:
+    if packing.cross_prompts is None:
+        return rows
+    every = rows.new_zeros(packing.prompts.rows, *rows.shape[1:])
+    return every.index_copy_(0, packing.cross_prompts, rows)
+
+
+def _hidden_cells(packing: Packing, dtype: torch.dtype) -> Tensor | None:
+    """Additive mask [P', 1, 1, S] that hides the cells behind a shorter prompt."""
+    if not packing.ragged_prompts:
+        return None
+    lengths = packing.prompts.lengths
+    lengths = lengths if packing.cross_prompts is None else lengths.index_select(0, packing.cross_prompts)
+    behind = torch.arange(packing.prompts.width, device=lengths.device) >= lengths[:, None]
+    shown = torch.zeros(behind.shape, dtype=dtype, device=lengths.device)
+    return shown.masked_fill_(behind, float("-inf"))[:, None, None]
+
+
+def _widened(rows: Float[Tensor, "R K W d"], repeats: int) -> Float[Tensor, "R H W d"]:
+    return rows if repeats == 1 else rows.repeat_interleave(repeats, 1)
+
+
+def _narrowed(flat: Float[Tensor, "n H d"], repeats: int) -> Float[Tensor, "n K d"]:
+    return flat if repeats == 1 else flat.unflatten(1, (-1, repeats)).sum(2)
+
+
+def _folded(cells: Float[Tensor, "R H W *d"], heads: int) -> Float[Tensor, "R K X *d"]:
+    """Query heads that share a key head become further queries of that head."""
+    return cells if cells.shape[1] == heads else cells.unflatten(1, (heads, -1)).flatten(2, 3)
+
+
+def _unfolded(cells: Float[Tensor, "R K X *d"], width: int) -> Float[Tensor, "R H W *d"]:
+    return cells if cells.shape[2] == width else cells.unflatten(2, (-1, width)).flatten(1, 2)

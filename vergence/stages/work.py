@@ -1,0 +1,90 @@
+"""What a step of reinforcement had to compute, against what it did compute."""
+
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from vergence.model.meter import Meter
+from vergence.model.vision import Tower, VisionWork
+from vergence.types import Metrics, Origin, PreferencePair, RolloutGroup, TrainingSample
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How often a step's samples go through a decoder after generation."""
+
+    epochs: int
+    """Updates over each sample (mu)."""
+    reference: bool
+    """Whether a KL term needs the reference's log-probs."""
+    proximal: bool
+    """Whether replayed samples need log-probs under the policy as the step finds it."""
+
+
+def needed_tokens(groups: Sequence[RolloutGroup], samples: Sequence[TrainingSample], passes: Passes) -> int:
+    """The least that decoders must compute: every prompt once a pass, every completion token but the last once a pass.
+
+    The forward part of the work model W_min = (1 + r + mu) (V + P L) + G (1 + r + mu) C L, over the step's own lengths,
+    with samples in place of G where groups taught nothing or the buffer gave some.
+    """
+    every = _tokens(samples)
+    replayed = _tokens([one for one in samples if one.draw.origin is Origin.REPLAY])
+    return _sampled(groups) + every * (passes.epochs + passes.reference) + replayed * passes.proximal
+
+
+def needed_by_pairs(groups: Sequence[RolloutGroup], pairs: Sequence[PreferencePair]) -> int:
+    """The least for an update of preferences, with the groups that were sampled for it, if any."""
+    prompts = {pair.prompt.key: pair.prompt for pair in pairs}
+    return (
+        _sampled(groups)
+        + sum(len(prompt.token_ids) for prompt in prompts.values())
+        + sum(len(pair.chosen.token_ids) + len(pair.rejected.token_ids) - 2 for pair in pairs)
+    )
+
+
+def _sampled(groups: Sequence[RolloutGroup]) -> int:
+    return sum(
+        len(group.prompt.token_ids) + sum(len(one.token_ids) - 1 for one in group.completions) for group in groups
+    )
+
+
+def _tokens(samples: Sequence[TrainingSample]) -> int:
+    prompts = {one.draw.sample.prompt.key: one.draw.sample.prompt for one in samples}
+    return sum(len(prompt.token_ids) for prompt in prompts.values()) + sum(
+        len(one.draw.sample.completion.token_ids) - 1 for one in samples
+    )
+
+
+WorkDone = Callable[[int], Metrics]
+"""(tokens needed) -> the work since the last call."""
+
+
+def work_done(meters: Sequence[Meter], towers: Sequence[Tower]) -> WorkDone:
+    """Reads the meters of all policies of a step, and what their towers did."""
+    before = [VisionWork(0, 0)]
+
+    def done(needed: int) -> Metrics:
+        total = VisionWork(sum(one.work.preprocessed for one in towers), sum(one.work.encoded for one in towers))
+        last, before[0] = before[0], total
+        work = [meter.take() for meter in meters]
+        tokens = sum(one.tokens for one in work)
+        return {
+            "work/prompt_tokens": float(sum(one.prompt_tokens for one in work)),
+            "work/completion_tokens": float(sum(one.completion_tokens for one in work)),
+            "work/needed_share": needed / tokens if tokens else 1.0,
+            "work/pictures_encoded": float(total.encoded - last.encoded),
+            "work/pictures_preprocessed": float(total.preprocessed - last.preprocessed),
+        }
+
+    return done
+
+
+def peak_memory() -> Metrics:
+    """The most memory the process has held so far, in MB: of the GPU where there is one, else resident."""
+    if torch.cuda.is_available():
+        return {"memory/peak_mb": torch.cuda.max_memory_allocated() / 1e6}
+    unit = 1.0 if sys.platform == "darwin" else 1024.0
+    return {"memory/peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
