@@ -5,14 +5,17 @@ to it. Ours is called "vergence". Given a `pattern` it attends by that pattern; 
 attention, so a switched model behaves like any other.
 """
 
+from types import MethodType
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vergence.errors import ModelError
 
 NAME = "vergence"
+_USUAL_LAYERS = {"LlamaDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer", "Qwen2_5_VLDecoderLayer"}
+"""Layers of norm, attention, addition, norm, MLP, addition, and nothing else. By name, because others look alike."""
 _REFUSED = ("sliding_window", "softcap", "s_aux", "position_bias")
 """Arguments of other kinds of attention, which patterns do not compute."""
 
@@ -20,6 +23,11 @@ _REFUSED = ("sliding_window", "softcap", "s_aux", "position_bias")
 @runtime_checkable
 class Pattern(Protocol):
     """Who attends to whom in a packed row of N tokens."""
+
+    @property
+    def kept(self) -> Int[Tensor, "M"] | None:
+        """Tokens whose last hidden states are asked for, None if all are."""
+        ...
 
     def attend(
         self,
@@ -83,3 +91,23 @@ def switch(language: Any) -> None:
     AttentionInterface.register(NAME, attend)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     language.config._attn_implementation = NAME
+    last = language.layers[-1]
+    if type(last).__name__ in _USUAL_LAYERS:
+        last.forward = MethodType(_last_layer, last)
+
+
+def _last_layer(self: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+    """The last layer of a decoder, whose MLP runs for the tokens that anybody asks for.
+
+    Behind it the other tokens have nobody to give anything to: all of a prompt but its last token, which is most of a
+    row where prompts are long.
+    """
+    pattern = named.get("pattern")
+    kept = None if pattern is None else pattern.kept
+    if kept is None:
+        whole: Tensor = type(self).forward(self, hidden_states, *others, **named)
+        return whole
+    attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **named)
+    joined = hidden_states.index_select(1, kept) + attended.index_select(1, kept)
+    output: Tensor = joined + self.mlp(self.post_attention_layernorm(joined))
+    return output

@@ -56,8 +56,8 @@ def embed_prompts(policy: Policy, prompts: PromptBatch, tower: Tower) -> Float[T
 
 def run_decoder(
     policy: Policy, embedded: Float[Tensor, "N D"], positions: Int[Tensor, "A N"], pattern: Pattern
-) -> Float[Tensor, "N D"]:
-    """The language model without its head over one packed row."""
+) -> Float[Tensor, "M D"]:
+    """The language model without its head over one packed row: last hidden states of the tokens that are kept."""
     language = policy.family.language(policy.model)
     if language.config._attn_implementation != attention.NAME:
         attention.switch(language)
@@ -72,19 +72,21 @@ def run_decoder(
             pattern=pattern,
         )
     hidden: Tensor = output.last_hidden_state[0]
-    return hidden
+    if pattern.kept is None or len(hidden) == len(pattern.kept):
+        return hidden
+    return hidden.index_select(0, pattern.kept)  # a decoder whose last layer runs for all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedHidden:
-    """Hidden states of a packed row, and where to find things in it."""
+    """Last hidden states of a packed row's kept tokens, and where to find things among them."""
 
-    hidden: Float[Tensor, "N D"]
+    hidden: Float[Tensor, "M D"]
     packing: Packing
     owner: Int[Tensor, "B"]
 
-    def before(self, lengths: Sequence[int]) -> Float[Tensor, "M D"]:
-        """The state from which each completion token was drawn, completion after completion: M = sum of lengths."""
+    def before(self, lengths: Sequence[int]) -> Float[Tensor, "K D"]:
+        """The state from which each completion token was drawn, completion after completion: K = sum of lengths."""
         return self.hidden.index_select(0, self._places(np.asarray(lengths)))
 
     def after_last(self, lengths: Sequence[int]) -> Float[Tensor, "B D"]:
@@ -92,14 +94,14 @@ class PackedHidden:
         last = self.packing.completion_start + torch.tensor(lengths, device=self.hidden.device) - 1
         return self.hidden.index_select(0, last)
 
-    def _places(self, lengths: np.ndarray) -> Int[Tensor, "M"]:
+    def _places(self, lengths: np.ndarray) -> Int[Tensor, "K"]:
         """Token 0 is drawn from the prompt's last state, token t from the completion's state t - 1."""
         device = self.hidden.device
         repeats = torch.from_numpy(lengths).to(device)
         firsts = np.cumsum(lengths) - lengths
         steps = torch.from_numpy(np.arange(lengths.sum()) - np.repeat(firsts, lengths)).to(device)
         inside = self.packing.completion_start.repeat_interleave(repeats) + steps - 1
-        before = self.packing.last_prompt_token[self.owner].repeat_interleave(repeats)
+        before = self.owner.repeat_interleave(repeats)
         return torch.where(steps == 0, before, inside)
 
 

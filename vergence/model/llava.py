@@ -1,5 +1,7 @@
 """LLaVA: a CLIP tower, a two-layer MLP adapter, any decoder; one picture always takes the same number of tokens."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +14,45 @@ from vergence.model.processor_files import write_processor_files, write_processo
 
 
 def _layers(config: Any) -> list[int]:
-    layer = config.vision_feature_layer
-    return [layer] if isinstance(layer, int) else list(layer)
+    """The states that are read, counted from the front: 0 is what enters the first layer."""
+    layer, states = config.vision_feature_layer, config.vision_config.num_hidden_layers + 1
+    named = [layer] if isinstance(layer, int) else list(layer)
+    return [one if one >= 0 else states + one for one in named]
 
 
 def _unused(config: Any) -> tuple[str, ...]:
     """The tower's layers behind the last one that is read, and the norm that only the pooled output passes."""
-    layers = config.vision_config.num_hidden_layers
-    depth = max(layer if layer >= 0 else layers + 1 + layer for layer in _layers(config))
+    layers = range(max(_layers(config)), config.vision_config.num_hidden_layers)
     return (
-        *(f"model.vision_tower.encoder.layers.{layer}." for layer in range(depth, layers)),
+        *(f"model.vision_tower.encoder.layers.{layer}." for layer in layers),
         "model.vision_tower.post_layernorm.",
     )
 
 
 def _tower(model: Any, pixels: Pixels) -> Float[Tensor, "F D"]:
-    hidden = model.model.vision_tower(pixels.values, output_hidden_states=True).hidden_states
-    features = torch.cat([hidden[layer] for layer in _layers(model.config)], dim=-1)
+    read = _layers(model.config)
+    with _idle(model.model.vision_tower.encoder.layers[max(read) :]):
+        hidden = model.model.vision_tower(pixels.values, output_hidden_states=True).hidden_states
+    features = torch.cat([hidden[layer] for layer in read], dim=-1)
     if model.config.vision_feature_select_strategy == "default":
         features = features[:, 1:]  # without the class token
     return features.flatten(0, 1)
+
+
+@contextmanager
+def _idle(layers: Iterable[Any]) -> Iterator[None]:
+    """Layers hand on what they get: nobody reads what they would give. They stay in place, where hooks expect them."""
+    for layer in layers:
+        layer.forward = _hand_on
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _hand_on(hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+    return hidden_states
 
 
 def _project(model: Any, features: Float[Tensor, "F D"]) -> Float[Tensor, "F W"]:

@@ -65,10 +65,10 @@ class Packing:
     """[P', Q] over its second part: all tokens of the completions of one prompt."""
     cross_prompts: Int[Tensor, "Q"] | None
     """Which row of `prompts` each row of `cross` attends to; None if they are the same rows."""
-    last_prompt_token: Int[Tensor, "P"]
-    """Places of the prompts' last tokens in the row."""
+    kept: Int[Tensor, "M"]
+    """Tokens whose last hidden states anybody asks for: the prompts' last ones, then those of all completions."""
     completion_start: Int[Tensor, "B"]
-    """Places of the completions' first tokens in the row, in the order in which the completions were given."""
+    """Places of the completions' first tokens among the kept ones, in the order in which the completions were given."""
     ragged_prompts: bool
     """Whether prompts differ in length, so that attention to them needs a mask."""
 
@@ -102,8 +102,10 @@ def pack(
         own_prompts=torch.from_numpy(owners[run]).to(device),
         cross=_grid(per_prompt[asked], device),
         cross_prompts=None if len(asked) == len(prompt_sizes) else torch.from_numpy(asked).to(device),
-        last_prompt_token=torch.from_numpy(np.cumsum(prompt_sizes) - 1).to(device),
-        completion_start=torch.from_numpy(base + starts).to(device),
+        kept=torch.from_numpy(
+            np.concatenate([np.cumsum(prompt_sizes) - 1, base + np.arange(sizes.sum(), dtype=np.int64)])
+        ).to(device),
+        completion_start=torch.from_numpy(len(prompt_sizes) + starts).to(device),
         ragged_prompts=bool((prompt_sizes != prompt_sizes[0]).any()),
     )
     return packing, order

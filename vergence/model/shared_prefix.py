@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vergence.model.packing import Grid, Packing
@@ -34,6 +34,11 @@ class SharedPrefix:
 
     packing: Packing
     piece: Piece
+
+    @property
+    def kept(self) -> Int[Tensor, "M"]:
+        """As the packing says."""
+        return self.packing.kept
 
     def attend(
         self,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -32,6 +32,11 @@ class ShortPrefix:
     packing: Packing
     mask: Float[Tensor, "R 1 T W"]
     """Added to the scores of R completions (or of all of them alike, R = 1): first the prompt's cells, then its own."""
+
+    @property
+    def kept(self) -> Int[Tensor, "M"]:
+        """As the packing says."""
+        return self.packing.kept
 
     def attend(
         self,

@@ -27,6 +27,11 @@ class Remembering:
     keys: dict[int, Float[Tensor, "L K d"]] = field(default_factory=dict)
     values: dict[int, Float[Tensor, "L K d"]] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> Int[Tensor, "P"]:
+        """The prompts' last tokens."""
+        return self.inner.kept
+
     def attend(
         self,
         layer: int,
@@ -50,16 +55,24 @@ class GroupCache:
     def __init__(self, prompts: Remembering, num_completions: int) -> None:
         packing = prompts.inner.packing
         self._prompts = {
-            layer: tuple(packing.prompts.spread(one).flatten(0, 1) for one in (key, prompts.values[layer]))
+            layer: (
+                packing.prompts.spread(key).flatten(0, 1).mT.contiguous(),
+                packing.prompts.spread(prompts.values[layer]).flatten(0, 1),
+            )
             for layer, key in prompts.keys.items()
         }
-        """[P * K, S, d] keys and values of each layer."""
+        """[P * K, d, S] keys, as the product with queries reads them, and [P * K, S, d] values of each layer."""
         self._mask = _hidden_cells(packing)
         device = next(iter(prompts.keys.values())).device
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
         """[R * K, W, d] keys and values of each layer, in use as far as is written."""
         self._written = 0
         self._seats = _Seats.full(packing.prompts.rows, num_completions, device)
+
+    @property
+    def kept(self) -> None:
+        """Every row's token is asked for."""
+        return None
 
     def attend(
         self,
@@ -81,8 +94,8 @@ class GroupCache:
         own_keys, own_values = self._write(layer, key, value)
         prompt_keys, prompt_values = self._prompts[layer]
         asked = query.view(rows, heads, -1, width)
-        repeats, prompt_width = asked.shape[2], prompt_keys.shape[1]
-        crossed = torch.bmm(self._seats.spread(asked), prompt_keys.mT)
+        repeats, prompt_width = asked.shape[2], prompt_keys.shape[2]
+        crossed = torch.bmm(self._seats.spread(asked), prompt_keys)
         if self._mask is not None:
             crossed = crossed + self._mask.repeat_interleave(heads, 0)
         own = torch.bmm(asked.view(rows * heads, repeats, width), own_keys[:, :upto].mT)

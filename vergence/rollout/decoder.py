@@ -50,7 +50,7 @@ class GroupDecoder:
         self._head = head_of(policy, sampling.temperature)
         plain = self._head.linear if policy.compute_dtype == torch.float32 else None
         self._head_product = None if plain is None else product(plain.weight, rows)
-        self._hidden: Float[Tensor, "R D"] = hidden[packing.last_prompt_token].repeat_interleave(size, 0)
+        self._hidden: Float[Tensor, "R D"] = hidden.repeat_interleave(size, 0)
         """The state each row's next token is drawn from."""
 
     @property

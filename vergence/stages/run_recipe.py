@@ -7,7 +7,7 @@ import torch
 
 from vergence.data.problems import read_captions, read_problems
 from vergence.errors import RecipeError
-from vergence.model.device import choose_device
+from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families import family_of
 from vergence.model.policy import read_config
 from vergence.recipe.schema import DigitsData, FileData, Recipe, prompts_missing
@@ -46,6 +46,7 @@ def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: st
         raise RecipeError(f"--stop-after {stop_after}: no such stage; the stages are {', '.join(labels)}")
     check_inputs(recipe)
     with opened(path, recipe) as directory:
+        keep_freed_memory()
         torch.set_num_threads(recipe.threads or torch.get_num_threads())
         device = choose_device(recipe.device)
         threads = torch.get_num_threads()

@@ -51,8 +51,8 @@ def test_two_prompts_and_three_completions_by_hand() -> None:
     packing, order = pack([3, 2], [1, 0, 1], [2, 1, 0], CPU)
     assert order.tolist() == [1, 0, 2]
     assert (packing.num_prompt_tokens, packing.num_completion_tokens, packing.num_tokens) == (5, 3, 8)
-    assert packing.last_prompt_token.tolist() == [2, 4]
-    assert packing.completion_start.tolist() == [6, 5, 8]
+    assert packing.kept.tolist() == [2, 4, 5, 6, 7], "the last token of each prompt, and all of the completions"
+    assert packing.completion_start.tolist() == [3, 2, 5], "among the kept ones"
     assert rows_of(packing.prompts, 5) == [[0, 1, 2], [3, 4, -1]]
     assert rows_of(packing.own, 3) == [[0, -1], [1, 2]]
     assert rows_of(packing.cross, 3) == [[0, -1], [1, 2]]
@@ -74,7 +74,7 @@ def test_prompts_alone() -> None:
     assert order.tolist() == []
     assert (packing.num_completion_tokens, packing.own.rows, packing.cross.rows) == (0, 0, 0)
     assert packing.completion_start.tolist() == []
-    assert packing.last_prompt_token.tolist() == [3, 4]
+    assert packing.kept.tolist() == [3, 4]
 
 
 def test_nothing_is_moved_where_nothing_is_padded() -> None:
@@ -95,12 +95,12 @@ def test_every_token_is_where_the_list_of_names_has_it(shape: Shape) -> None:
     packing, order = pack(prompts, owner, lengths, CPU)
     assert packing.num_tokens == len(row)
     assert packing.num_prompt_tokens == sum(prompts)
-    assert [row[place] for place in packing.last_prompt_token.tolist()] == [
-        ("prompt", index, length - 1) for index, length in enumerate(prompts)
-    ]
+    kept = [row[place] for place in packing.kept.tolist()]
+    assert kept[: len(prompts)] == [("prompt", index, length - 1) for index, length in enumerate(prompts)]
+    assert len(kept) == len(prompts) + sum(lengths)
     for member, length in enumerate(lengths):
         start = int(packing.completion_start[member])
-        assert row[start : start + length] == [("completion", member, place) for place in range(length)]
+        assert kept[start : start + length] == [("completion", member, place) for place in range(length)]
     assert order.tolist() == _sorted(owner)
     assert packing.ragged_prompts == (len(set(prompts)) > 1)
 

@@ -141,10 +141,10 @@ def test_rows_can_be_dropped_before_the_first_token() -> None:
 def test_a_prompt_without_rows_is_forgotten() -> None:
     """Its keys and values are not held any longer, nor its mask."""
     world = World([2, 6, 3], 2)
-    assert world.cache._prompts[0][0].shape == (3 * KEY_HEADS, 6, WIDTH)
+    assert world.cache._prompts[0][1].shape == (3 * KEY_HEADS, 6, WIDTH)
     world.step()
     world.keep([0, 4, 5])
-    assert world.cache._prompts[0][0].shape == (2 * KEY_HEADS, 6, WIDTH)
+    assert world.cache._prompts[0][1].shape == (2 * KEY_HEADS, 6, WIDTH)
     assert all(one.shape[0] == 3 * KEY_HEADS for one in world.cache._own[0])
     world.step()
 

@@ -1,0 +1,110 @@
+"""MPO steps of lane S through the product's preference loss and learner, on the fixed pairs that the peer trains on.
+
+A pair's reference log-probs are computed once, before its step, and kept. That pass stands apart in the fields
+`reference_once_wall` and `reference_once_cpu`, so that a reader may also count it into the step, as if a pair were
+seen only once: the peer pays it in every step. It has a tower of its own, so that the step still preprocesses.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.configs import MPO_WEIGHTS, Config
+from benchmarks.ours_grpo import problems_of
+from benchmarks.ours_rounds import RoundClock, learner_of, load, recorded
+from benchmarks.peer import read_lines
+from vergence.loss.preference import MpoWeights
+from vergence.model.batch import MICROBATCH_TOKENS
+from vergence.model.policy import Policy, encode
+from vergence.model.vision import CachedTower, LiveTower, Tower
+from vergence.stages.mpo import MpoParts, Quality, preference_parts
+from vergence.stages.parts import logprobs_of
+from vergence.stages.work import needed_by_pairs, work_done
+from vergence.types import Completion, Finish, Floats, Ints, PreferencePair, Problem, Prompt
+from vergence.update.learner import Learner
+
+SHIFT_DECAY = 0.9
+"""The product's default for BCO's shift; the peer has none. It costs nothing either way."""
+
+
+def completion(token_ids: Sequence[int] | Ints, logprobs: Floats | None = None) -> Completion:
+    """A response that nobody sampled here, with reference log-probs where they are known."""
+    ids = np.asarray(token_ids, dtype=np.int64)
+    return Completion(ids, np.zeros(len(ids), np.float32) if logprobs is None else logprobs, Finish.STOP, 0, "")
+
+
+def pair_of(prompt: Prompt, chosen: Completion, rejected: Completion) -> PreferencePair:
+    """A pair that came from a file."""
+    return PreferencePair(prompt, chosen, rejected, margin=1.0, source="file")
+
+
+def with_reference(pairs: Sequence[PreferencePair], policy: Policy, tower: Tower) -> list[PreferencePair]:
+    """The pairs with log-probs under the policy as it is now: its own are the reference's before the first step."""
+    members = [(pair.prompt, one) for pair in pairs for one in (pair.chosen, pair.rejected)]
+    rows = logprobs_of(policy, tower, members, temperature=1.0, microbatch_tokens=MICROBATCH_TOKENS)
+    known = [completion(one.token_ids, row) for (_, one), row in zip(members, rows, strict=True)]
+    return [pair_of(pair.prompt, *known[2 * place : 2 * place + 2]) for place, pair in enumerate(pairs)]
+
+
+def mpo_parts(policy: Policy, tower: Tower, learner: Learner, quality: Quality) -> MpoParts:
+    """What the preference loss reads, and nothing of what only sampling needs."""
+    unused: Any = None
+    return MpoParts(
+        policy=policy,
+        tower=tower,
+        problems=unused,
+        generator=unused,
+        at_unit_temperature=unused,
+        reward=unused,
+        pairing=unused,
+        pool=unused,
+        quality=quality,
+        check=lambda members: None,
+        work_done=work_done([policy.meter], [tower]),
+        microbatch_tokens=MICROBATCH_TOKENS,
+        learner=learner,
+        gauge=lambda step, total: {},
+        watch=lambda step, groups: {},
+    )
+
+
+def run_mpo(config: Config, models: Path, clock: RoundClock) -> Callable[[int], None]:
+    """Load everything; the answer trains for so many steps."""
+    policy = load(config, models, clock)
+    problems = problems_of(config, models)
+    rows = read_lines(models / "data" / config.name / "pairs.jsonl")
+    parts = mpo_parts(policy, LiveTower(policy), learner_of(policy, clock), Quality(SHIFT_DECAY))
+    weights = MpoWeights(*MPO_WEIGHTS)
+
+    def places(step: int) -> list[int]:
+        return [(step * config.prompts + place) % len(rows) for place in range(config.prompts)]
+
+    def train(rounds: int) -> None:
+        kept, costs = [], []
+        for step in range(rounds):
+            begun = time.perf_counter(), time.process_time()
+            chosen = [read_pair(policy, problems[place], rows[place]) for place in places(step)]
+            kept.append(with_reference(chosen, policy, CachedTower(policy)))
+            costs.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
+        for pairs, cost in zip(kept, costs, strict=True):
+            clock.split.restart()
+            clock.extra = dict(zip(("reference_once_wall", "reference_once_cpu"), cost, strict=True))
+            # tokenised again: the peer's collator does it in every step
+            prompts = [encode(policy, pair.prompt.problem) for pair in pairs]
+            current = [pair_of(prompt, pair.chosen, pair.rejected) for prompt, pair in zip(prompts, pairs, strict=True)]
+            parts.work_done(0)
+            parts.learner.update(recorded(preference_parts(parts, current, config.beta, weights), clock))
+            tokens = sum(len(one.token_ids) for pair in current for one in (pair.chosen, pair.rejected))
+            clock.extra |= {"trained_tokens": tokens, "optimizer_steps": 1}
+            clock.extra |= parts.work_done(needed_by_pairs((), current))
+            clock.take()
+
+    return train
+
+
+def read_pair(policy: Policy, problem: Problem, row: dict[str, Any]) -> PreferencePair:
+    """A line of pairs.jsonl, with its prompt."""
+    return pair_of(encode(policy, problem), completion(row["chosen_ids"]), completion(row["rejected_ids"]))
