@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 OUT    ?= runs/digits-seed0
 
-.PHONY: demo test test-slow check fix setup clean
+.PHONY: demo test test-slow check fix bench bench-smoke setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/vergence demo --out $(OUT)
@@ -24,6 +24,17 @@ fix: $(VENV)/ready-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Against TRL, in an environment of its own (benchmarks/README.md). All of it: about 40 minutes on two quiet cores.
+bench: $(VENV)/ready .bench/peer/ready .bench/models/ready
+	$(BIN)/python -m benchmarks.equality
+	$(BIN)/python -m benchmarks.compare --stock
+	$(BIN)/python -m benchmarks.scaling
+
+SMOKE = --results .bench/smoke/results.json --page .bench/smoke/speed.md
+bench-smoke: $(VENV)/ready .bench/peer/ready .bench/models/ready-smoke
+	$(BIN)/python -m benchmarks.equality --families llava $(SMOKE)
+	$(BIN)/python -m benchmarks.compare --configs G1 --pairs 2 $(SMOKE)
+
 setup: $(VENV)/ready-dev
 
 # A marker file is touched only when everything before it succeeded, so an interrupted set-up is simply repeated.
@@ -33,6 +44,18 @@ $(VENV)/ready: scripts/setup.sh constraints.txt pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready
 	PYTHON=$(PYTHON) bash scripts/setup.sh $(VENV) dev
+	touch $@
+
+.bench/peer/ready: benchmarks/setup_peer.sh benchmarks/peer-constraints.txt
+	PYTHON=$(PYTHON) bash benchmarks/setup_peer.sh .bench/peer --vision
+	touch $@
+
+.bench/models/ready: benchmarks/models.py benchmarks/configs.py | $(VENV)/ready
+	$(BIN)/python -m benchmarks.models
+	touch $@ .bench/models/ready-smoke
+
+.bench/models/ready-smoke: benchmarks/models.py benchmarks/configs.py | $(VENV)/ready
+	$(BIN)/python -m benchmarks.models G1 tiny-llava
 	touch $@
 
 clean:
