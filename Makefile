@@ -24,11 +24,12 @@ fix: $(VENV)/ready-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Against TRL, in an environment of its own (benchmarks/README.md). All of it: about 40 minutes on two quiet cores.
+# Against TRL, in an environment of its own (benchmarks/README.md). All of it: about an hour on two quiet cores.
 bench: $(VENV)/ready .bench/peer/ready .bench/models/ready
 	$(BIN)/python -m benchmarks.equality
 	$(BIN)/python -m benchmarks.compare --stock
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.digits
 
 SMOKE = --results .bench/smoke/results.json --page .bench/smoke/speed.md
 bench-smoke: $(VENV)/ready .bench/peer/ready .bench/models/ready-smoke

@@ -1,4 +1,4 @@
-"""The built-in recipe before and after: `python -m benchmarks.digits [--base COMMIT] [--pairs N]`.
+"""The built-in recipe before and after: `python -m benchmarks.digits [--base COMMIT] [--pairs N] [--parts PART ...]`.
 
 Both sides begin reinforcement with the same model, made by the older commit.
 
@@ -30,6 +30,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     options.add_argument("--base", default=BASE)
     options.add_argument("--pairs", type=int, default=3)
+    options.add_argument("--parts", nargs="+", choices=("unchanged", "faster"), default=["unchanged", "faster"])
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -38,16 +39,16 @@ def main() -> None:
         try:
             start = folder / "start"
             run(base, ["demo", "--out", start, "--stop-after", "mpo"])
-            result = {
-                "base": given.base,
-                "unchanged": unchanged(folder, base, start),
-                "faster": faster(folder, base, start, given.pairs),
-            }
+            result: dict[str, Any] = {"base": given.base}
+            if "unchanged" in given.parts:
+                result["unchanged"] = unchanged(folder, base, start)
+            if "faster" in given.parts:
+                result["faster"] = faster(folder, base, start, given.pairs)
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
     path = ROOT / "benchmarks" / "results.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
-    path.write_text(json.dumps(results | {"digits": result}, indent=1) + "\n")
+    path.write_text(json.dumps(results | {"digits": results.get("digits", {}) | result}, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 

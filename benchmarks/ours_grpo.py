@@ -67,7 +67,7 @@ def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, d
     """Load everything; the answer trains for so many rounds. The run directory's files go into `folder`."""
     policy = load(config, models, clock)
     tower = LiveTower(policy)
-    penalty, reference, towers = _penalty(config, models, clock)
+    penalty, reference, towers = _penalty(config, models, clock, tower)
     policies = [policy, *reference]
     run = StageRun(
         folder, "grpo", seed=0, checkpoint_every=_NEVER, progress=Progress(Console(quiet=True), Verbosity.QUIET)
@@ -124,12 +124,14 @@ def problems_of(config: Config, models: Path) -> tuple[Problem, ...]:
     return tuple(read_problems(models / "data" / config.name / "problems.jsonl", decode=False))
 
 
-def _penalty(config: Config, models: Path, clock: RoundClock) -> tuple[Penalty, list[Policy], list[Tower]]:
+def _penalty(
+    config: Config, models: Path, clock: RoundClock, policy_tower: LiveTower
+) -> tuple[Penalty, list[Policy], list[Tower]]:
     """The KL term against a second copy of the model, as the stage builds it; none where beta is 0."""
     if config.beta == 0:
         return NoPenalty(), [], []
     reference = load(config, models, clock)
-    tower = CachedTower(reference, remembered=ADAPTER_OUTPUT)
+    tower = CachedTower(reference, remembered=ADAPTER_OUTPUT, pictures=policy_tower.pictures)
     penalty = KlPenalty(
         reference, tower, weight=config.beta, estimator=k3, temperature=1.0, microbatch_tokens=MICROBATCH_TOKENS
     )

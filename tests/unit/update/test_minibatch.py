@@ -1,6 +1,7 @@
 """Dealing a step's samples out; and that samples which teach nothing need not be computed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from vergence.loss.policy_gradient import clipped_surrogate
 from vergence.loss.reduce import Reduction, sequence_mean, token_mean
 from vergence.types import TrainingSample
-from vergence.update.minibatch import Minibatch, deal_samples, minibatches
+from vergence.update.minibatch import Minibatch, deal_groups, deal_samples, minibatches
 
-from ..builders import training_sample
+from ..builders import prompt, training_sample
 
 
 def of_lengths(*lengths: int) -> list[TrainingSample]:
@@ -124,3 +125,37 @@ def test_leaving_out_what_teaches_nothing_changes_neither_loss_nor_gradient(redu
     assert pytest.approx(whole_loss) == loss
     assert [pytest.approx(row) for row in whole_gradient[:2]] == gradient
     assert [[0.0] * 4, [0.0] * 6] == whole_gradient[2:]
+
+
+@given(st.lists(st.integers(0, 5), max_size=24), st.sampled_from([1, 2, 3, 4]), st.integers(0, 3))
+def test_groups_stay_together_and_minibatches_differ_by_one_group_at_most(
+    owners: list[int], count: int, seed: int
+) -> None:
+    """However many completions a prompt has left, and whether its prompt is one object or was restored."""
+    prompts = [prompt(f"p{index}") for index in range(6)]
+    samples = [training_sample(1.0, [-1.0]) for _ in owners]
+    samples = [
+        replace(one, draw=replace(one.draw, sample=replace(one.draw.sample, prompt=replace(prompts[owner]))))
+        for one, owner in zip(samples, owners, strict=True)
+    ]
+    dealt = deal_groups(samples, count, np.random.default_rng(seed))
+    assert len(dealt) == count
+    assert sorted(map(id, samples)) == sorted(id(one) for part in dealt for one in part)
+    for name in {one.draw.sample.prompt.problem.id for one in samples}:
+        assert sum(any(one.draw.sample.prompt.problem.id == name for one in part) for part in dealt) == 1
+    largest = max((owners.count(owner) for owner in owners), default=0)
+    sizes = [len(part) for part in dealt]
+    assert max(sizes) - min(sizes) <= largest
+
+
+def test_groups_are_dealt_in_random_order() -> None:
+    samples = [
+        replace(one, draw=replace(one.draw, sample=replace(one.draw.sample, prompt=prompt(f"p{index}"))))
+        for index, one in enumerate(of_lengths(*[1] * 12))
+    ]
+    first, same, other = (
+        [[one.draw.sample.prompt.problem.id for one in part] for part in deal_groups(samples, 3, rng)]
+        for rng in map(np.random.default_rng, (1, 1, 2))
+    )
+    assert first == same
+    assert first != other
