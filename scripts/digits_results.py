@@ -59,6 +59,11 @@ def short_table(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parents(summary: dict[str, Any]) -> str:
+    """Whether the time of a run has the training of its parents in it."""
+    return "parents trained" if summary["stages"]["parents"]["seconds"] > 1 else "parents from the cache"
+
+
 def effective_table(runs: list[Path]) -> list[str]:
     """The share of effective groups among the fresh ones, and of the updated batch that is filled, in fifths."""
     lines = [row("seed", "batch", *(f"fifth {n}" for n in range(1, 6))), row("---", "---", *["---:"] * 5)]
@@ -96,7 +101,7 @@ def page(runs: list[Path]) -> str:
         row("machine", f"{first['machine']['processor']}, Python {first['machine']['python']}, one thread"),
         row(
             "time of the stages, per seed",
-            ", ".join(f"{one['seconds']:.0f} s" for one in summaries) + ", parents trained, nothing cached",
+            ", ".join(f"{one['seconds']:.0f} s ({parents(one)})" for one in summaries),
         ),
         "",
         "A seed decides everything: the parents, the training scenes, the adapter and every sample. The test scenes",

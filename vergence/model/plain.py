@@ -66,7 +66,7 @@ def compare_with_plain(
                 f"expected at most {limit:.0e}; this model must not be trained like this, report its config"
             )
         left, right = (
-            _flat(torch.autograd.grad((side.sum(1) * weights).sum(), trained, allow_unused=True))
+            _flat(torch.autograd.grad((side.sum(1) * weights).sum(), trained, allow_unused=True), trained)
             for side in (shared, plain)
         )
     error = float((left - right).norm() / right.norm().clamp(min=1e-30))
@@ -77,5 +77,11 @@ def compare_with_plain(
         )
 
 
-def _flat(gradients: Sequence[Tensor | None]) -> Float[Tensor, "N"]:
-    return torch.cat([one.flatten().float() for one in gradients if one is not None])
+def _flat(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Float[Tensor, "N"]:
+    """All gradients behind one another; none counts as zero, so that it is seen where the other side has one."""
+    return torch.cat(
+        [
+            (torch.zeros_like(parameter) if one is None else one).flatten().float()
+            for one, parameter in zip(gradients, parameters, strict=True)
+        ]
+    )
