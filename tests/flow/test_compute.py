@@ -63,6 +63,7 @@ def test_micro_batches_checkpointing_and_the_self_check_leave_the_numbers_as_the
     for name in ("loss", "gradient_norm", "loss/entropy", "loss/ratio_mean", "loss/ratio_max", "loss/clip_fraction"):
         assert left[0][name] == pytest.approx(right[0][name], rel=1e-3, abs=1e-5), name
     assert left[0]["work/needed_share"] > 0.85
+    assert left[0]["work/pictures_preprocessed"] == 8.0, "policy and reference read the same pixels"
     for phase in ("generate", "reward", "old", "reference", "monitor", "forward", "backward", "optimizer"):
         assert left[0][f"seconds/{phase}"] >= 0
 

@@ -40,8 +40,8 @@ class Head:
     @property
     def linear(self) -> nn.Linear | None:
         """The head if it is an ordinary linear layer without a bias, and nothing else."""
-        plain = type(self.module) is nn.Linear and self.module.bias is None
-        return self.module if plain and isinstance(self.module, nn.Linear) else None
+        module = self.module
+        return module if type(module) is nn.Linear and module.bias is None else None
 
     @property
     def scale(self) -> float:

@@ -72,6 +72,14 @@ class Packing:
     ragged_prompts: bool
     """Whether prompts differ in length, so that attention to them needs a mask."""
 
+    def hidden_prompt_cells(self, dtype: torch.dtype) -> Float[Tensor, "P S"] | None:
+        """Added to scores over the cells of `prompts`: -inf behind shorter prompts; None if all are equally long."""
+        if not self.ragged_prompts:
+            return None
+        lengths = self.prompts.lengths
+        behind = torch.arange(self.prompts.width, device=lengths.device) >= lengths[:, None]
+        return torch.zeros(behind.shape, dtype=dtype, device=lengths.device).masked_fill_(behind, float("-inf"))
+
     @property
     def num_tokens(self) -> int:
         """N."""
@@ -122,3 +130,8 @@ def _grid(lengths: Ints, device: torch.device) -> Grid:
     source = np.where(inside, starts[:, None] + columns, 0).reshape(-1)
     cells = inside.reshape(-1).nonzero()[0]
     return Grid(rows, width, torch.from_numpy(source).to(device), torch.from_numpy(cells).to(device), kept)
+
+
+def widened(rows: Float[Tensor, "R K W d"], repeats: int) -> Float[Tensor, "R H W d"]:
+    """Key heads repeated for the query heads that share them."""
+    return rows if repeats == 1 else rows.repeat_interleave(repeats, 1)

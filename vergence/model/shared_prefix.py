@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vergence.model.packing import Grid, Packing
+from vergence.model.packing import Grid, Packing, widened
 from vergence.model.pieces import Piece, piece_for
 
 _NEVER = 1e30
@@ -103,7 +103,7 @@ def _causal_forward(
 ) -> tuple[Tensor, Tensor]:
     """Attention of each of a grid's rows to itself: output [n, H, d], normaliser [n, H]."""
     repeats = query.shape[1] // key.shape[1]
-    rows = grid.spread(query), _widened(grid.spread(key), repeats), _widened(grid.spread(value), repeats)
+    rows = grid.spread(query), widened(grid.spread(key), repeats), widened(grid.spread(value), repeats)
     output, log = piece.forward(*rows, causal=True, mask=None, scale=scale)
     return grid.gather(output), grid.gather(log)
 
@@ -114,8 +114,8 @@ def _causal_backward(parts: list[Tensor], grid: Grid, piece: Piece, scale: float
     for_query, for_key, for_value = piece.backward(
         grid.spread(gradient, 0.0),
         grid.spread(query),
-        _widened(grid.spread(key), repeats),
-        _widened(grid.spread(value), repeats),
+        widened(grid.spread(key), repeats),
+        widened(grid.spread(value), repeats),
         grid.spread(output),
         grid.spread(normaliser, _NEVER),
         causal=True,
@@ -175,18 +175,12 @@ def _prompt_gradients(rows: Tensor, packing: Packing) -> Tensor:
 
 
 def _hidden_cells(packing: Packing, dtype: torch.dtype) -> Tensor | None:
-    """Additive mask [P', 1, 1, S] that hides the cells behind a shorter prompt."""
-    if not packing.ragged_prompts:
+    """The mask of the prompts that are asked, [P', 1, 1, S]."""
+    hidden = packing.hidden_prompt_cells(dtype)
+    if hidden is None:
         return None
-    lengths = packing.prompts.lengths
-    lengths = lengths if packing.cross_prompts is None else lengths.index_select(0, packing.cross_prompts)
-    behind = torch.arange(packing.prompts.width, device=lengths.device) >= lengths[:, None]
-    shown = torch.zeros(behind.shape, dtype=dtype, device=lengths.device)
-    return shown.masked_fill_(behind, float("-inf"))[:, None, None]
-
-
-def _widened(rows: Float[Tensor, "R K W d"], repeats: int) -> Float[Tensor, "R H W d"]:
-    return rows if repeats == 1 else rows.repeat_interleave(repeats, 1)
+    asked = hidden if packing.cross_prompts is None else hidden.index_select(0, packing.cross_prompts)
+    return asked[:, None, None]
 
 
 def _narrowed(flat: Float[Tensor, "n H d"], repeats: int) -> Float[Tensor, "n K d"]:

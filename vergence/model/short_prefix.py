@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from vergence.model.packing import Packing
+from vergence.model.packing import Packing, widened
 
 SHORT = 4096
 """Scores of one completion and head up to which sequences count as short."""
@@ -52,8 +52,8 @@ class ShortPrefix:
         prompt_keys, prompt_values = prompts.spread(key[:split]), prompts.spread(value[:split])
         of_prompts = scaled_dot_product_attention(
             prompts.spread(query[:split]),
-            _widened(prompt_keys, repeats),
-            _widened(prompt_values, repeats),
+            widened(prompt_keys, repeats),
+            widened(prompt_values, repeats),
             is_causal=True,
             scale=scale,
         )
@@ -62,8 +62,8 @@ class ShortPrefix:
         values = torch.cat([prompt_values.index_select(0, owners), own.spread(value[split:])], 2)
         of_own = scaled_dot_product_attention(
             own.spread(query[split:]),
-            _widened(keys, repeats),
-            _widened(values, repeats),
+            widened(keys, repeats),
+            widened(values, repeats),
             attn_mask=self.mask.to(query.dtype),
             scale=scale,
         )
@@ -79,7 +79,3 @@ def short_prefix(packing: Packing) -> ShortPrefix:
     rows = len(lengths)
     hidden = torch.cat([behind[:, None].expand(-1, width, -1), later.expand(rows, -1, -1)], 2)
     return ShortPrefix(packing, torch.zeros(hidden.shape, device=device).masked_fill_(hidden, float("-inf"))[:, None])
-
-
-def _widened(rows: Float[Tensor, "R K W d"], repeats: int) -> Float[Tensor, "R H W d"]:
-    return rows if repeats == 1 else rows.repeat_interleave(repeats, 1)

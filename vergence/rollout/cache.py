@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vergence.model.packing import Packing
 from vergence.model.shared_prefix import SharedPrefix
 
 FIRST_WIDTH = 64
@@ -62,8 +61,9 @@ class GroupCache:
             for layer, key in prompts.keys.items()
         }
         """[P * K, d, S] keys, as the product with queries reads them, and [P * K, S, d] values of each layer."""
-        self._mask = _hidden_cells(packing)
-        device = next(iter(prompts.keys.values())).device
+        some = next(iter(prompts.keys.values()))
+        hidden, device = packing.hidden_prompt_cells(some.dtype), some.device
+        self._mask = None if hidden is None else hidden[:, None]
         self._own: dict[int, tuple[Tensor, Tensor]] = {}
         """[R * K, W, d] keys and values of each layer, in use as far as is written."""
         self._written = 0
@@ -176,15 +176,6 @@ class _Seats:
         grouped = seated.view(self.prompts, heads, self.width, repeats, -1).transpose(1, 2)
         rows = grouped.reshape(self.prompts * self.width, heads, repeats, -1)
         return rows if self.cells is None else rows.index_select(0, self.cells)
-
-
-def _hidden_cells(packing: Packing) -> Tensor | None:
-    """Additive mask [P, 1, S] that hides the cells behind a shorter prompt."""
-    if not packing.ragged_prompts:
-        return None
-    lengths = packing.prompts.lengths
-    behind = torch.arange(packing.prompts.width, device=lengths.device) >= lengths[:, None]
-    return torch.zeros(behind.shape, device=lengths.device).masked_fill_(behind, float("-inf"))[:, None]
 
 
 def _doubled(room: Float[Tensor, "RK W d"]) -> Float[Tensor, "RK W2 d"]:

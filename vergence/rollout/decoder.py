@@ -114,8 +114,8 @@ def few_threads(policy: Policy, rows: int) -> Iterator[None]:
     """One thread while a step's products are so small that a second thread only waits and wakes; CPU only."""
     before = torch.get_num_threads()
     config = policy.family.language(policy.model).config
-    product = rows * config.hidden_size * 2 * getattr(config, "intermediate_size", 4 * config.hidden_size)
-    if policy.device.type != "cpu" or product > SMALL_PRODUCT:
+    largest = rows * config.hidden_size * 2 * getattr(config, "intermediate_size", 4 * config.hidden_size)
+    if policy.device.type != "cpu" or largest > SMALL_PRODUCT:
         yield
         return
     torch.set_num_threads(1)

@@ -64,11 +64,12 @@ WorkDone = Callable[[int], Metrics]
 
 def work_done(meters: Sequence[Meter], towers: Sequence[Tower]) -> WorkDone:
     """Reads the meters of all policies of a step, and what their towers did."""
-    before = [VisionWork(0, 0)]
+    seen = VisionWork(0, 0)
 
     def done(needed: int) -> Metrics:
+        nonlocal seen
         total = VisionWork(sum(one.work.preprocessed for one in towers), sum(one.work.encoded for one in towers))
-        last, before[0] = before[0], total
+        last, seen = seen, total
         work = [meter.take() for meter in meters]
         tokens = sum(one.tokens for one in work)
         return {

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -331,3 +332,26 @@ def test_a_tower_that_a_family_does_not_know_is_refused() -> None:
     config = LlavaConfig(vision_config={"model_type": "siglip_vision_model"})
     with pytest.raises(ModelError, match='vision tower of type "siglip_vision_model" is not supported'):
         family_of(config)
+
+
+def test_llava_layers_that_nobody_reads_do_not_run_and_are_whole_afterwards(
+    folder: Path, problems: list[Problem]
+) -> None:
+    """The tower is read before its last layer; transformers' own forward pass runs that layer as before."""
+    policy = tiny_policy("llava", folder)
+    layers = policy.model.model.vision_tower.encoder.layers
+    ran = []
+    handles = [layer.mlp.register_forward_hook(partial(_note, ran, index)) for index, layer in enumerate(layers)]
+    prompt = encode(policy, problems[0])
+    with torch.no_grad():
+        CachedTower(policy).embeddings(problems[0].images)
+        assert ran == list(range(len(layers) - 1))
+        ran.clear()
+        policy.model(**hf_inputs(policy, prompt))
+    assert ran == list(range(len(layers)))
+    for handle in handles:
+        handle.remove()
+
+
+def _note(ran: list[int], index: int, *ignored: object) -> None:
+    ran.append(index)
