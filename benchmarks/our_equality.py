@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.configs import MAX_GRAD_NORM, MPO_WEIGHTS
-from benchmarks.ours_grpo import CLIP
+from benchmarks.ours_grpo import objective_of
 from benchmarks.ours_mpo import completion, mpo_parts, pair_of, with_reference
 from benchmarks.ours_rounds import BETAS, CPU
 from benchmarks.peer import read_lines
@@ -27,14 +27,13 @@ from vergence.correction import stored_clip
 from vergence.data.problems import read_problems
 from vergence.loss.kl import k3
 from vergence.loss.preference import MpoWeights, RewardShift
-from vergence.loss.reduce import token_mean
 from vergence.model.batch import MICROBATCH_TOKENS, pad
 from vergence.model.family import ROLES
 from vergence.model.logprobs import Head
 from vergence.model.parameters import Training, trainable_groups
 from vergence.model.policy import Policy, encode, load_policy
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
-from vergence.stages.grpo_objective import KlPenalty, NoPenalty, Penalty, surrogate_objective
+from vergence.stages.grpo_objective import KlPenalty, NoPenalty, Penalty
 from vergence.stages.mpo import Quality, preference_parts
 from vergence.stages.parts import logprobs_of
 from vergence.types import Completion, Doubles, Draw, Origin, Prompt, RolloutGroup, ScoredGroup, TrainingSample
@@ -131,17 +130,7 @@ def _train_grpo(policy: Policy, learner: Learner, setting: Setting, models: Path
             temperature=1.0,
             microbatch_tokens=MICROBATCH_TOKENS,
         )
-    objective = surrogate_objective(
-        policy,
-        tower,
-        temperature=1.0,
-        clip_low=CLIP,
-        clip_high=CLIP,
-        reduce=token_mean,
-        penalty=penalty,
-        microbatch_tokens=MICROBATCH_TOKENS,
-        check=lambda members: None,
-    )
+    objective = objective_of(policy, tower, penalty)
     for number, lines in enumerate(rounds_of(models / "data" / setting.name)):
         prompts = _prompts(policy, models, setting.name, [line["id"] for line in lines])
         record.prompt_ids.extend(prompt.token_ids.tolist() for prompt in prompts)

@@ -63,17 +63,9 @@ class HashReward:
         return ScoredGroup(group, {"accuracy": values, "format": values}, values, values)
 
 
-def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, dead: float) -> Callable[[int], None]:
-    """Load everything; the answer trains for so many rounds. The run directory's files go into `folder`."""
-    policy = load(config, models, clock)
-    tower = LiveTower(policy)
-    penalty, reference, towers = _penalty(config, models, clock, tower)
-    policies = [policy, *reference]
-    run = StageRun(
-        folder, "grpo", seed=0, checkpoint_every=_NEVER, progress=Progress(Console(quiet=True), Verbosity.QUIET)
-    )
-    run.clock = clock.as_clock
-    objective = surrogate_objective(
+def objective_of(policy: Policy, tower: Tower, penalty: Penalty) -> Objective:
+    """The product's objective with the benchmark's settings: one for equality, speed and scaling."""
+    return surrogate_objective(
         policy,
         tower,
         temperature=1.0,
@@ -84,6 +76,19 @@ def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, d
         microbatch_tokens=MICROBATCH_TOKENS,
         check=lambda members: None,
     )
+
+
+def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, dead: float) -> Callable[[int], None]:
+    """Load everything; the answer trains for so many rounds. The run directory's files go into `folder`."""
+    policy = load(config, models, clock)
+    tower = LiveTower(policy)
+    penalty, reference, towers = _penalty(config, models, clock, tower)
+    policies = [policy, *reference]
+    run = StageRun(
+        folder, "grpo", seed=0, checkpoint_every=_NEVER, progress=Progress(Console(quiet=True), Verbosity.QUIET)
+    )
+    run.clock = clock.as_clock
+    objective = objective_of(policy, tower, penalty)
     parts = GrpoParts(
         problems=cast(Problems, InOrder(problems_of(config, models))),
         generator=LocalGenerator(policy, tower),

@@ -73,12 +73,13 @@ class Record:
 def declare_torchvision(folder: Path) -> None:
     """Put a torchvision on the path whose compiled operators do not load, with the two it needs declared."""
     import torch
+    from torch.library import Library
 
     if torch.version.cuda is None:
-        library = torch.library.Library("torchvision", "DEF")
+        operators = Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)  # the declarations live as long as this object
+            operators.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(operators)  # the declarations live as long as this object
     sys.path.append(str(folder))
 
 

@@ -59,16 +59,15 @@ def _bench(models: Path) -> Callable[[Mapping[str, int]], dict[str, float]]:
 
     import numpy as np
 
-    from benchmarks.ours_grpo import CLIP, HashReward, problems_of
+    from benchmarks.ours_grpo import HashReward, objective_of, problems_of
     from benchmarks.ours_rounds import RoundClock, learner_of, load
     from vergence.advantage import effective_samples, group_normalised, judge
     from vergence.correction import stored_clip
-    from vergence.loss.reduce import token_mean
     from vergence.model.batch import MICROBATCH_TOKENS
     from vergence.model.policy import encode
     from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower
     from vergence.rollout.local import LocalGenerator
-    from vergence.stages.grpo_objective import NoPenalty, surrogate_objective
+    from vergence.stages.grpo_objective import NoPenalty
     from vergence.stages.parts import logprobs_of
     from vergence.types import Draw, Origin, Sampling
     from vergence.update.minibatch import deal_groups, minibatches
@@ -80,17 +79,7 @@ def _bench(models: Path) -> Callable[[Mapping[str, int]], dict[str, float]]:
     learner = learner_of(policy, clock)
     problems = problems_of(config, models)
     fixed = len(encode(policy, problems[0]).token_ids) - len(problems[0].question.split())
-    objective = surrogate_objective(
-        policy,
-        tower,
-        temperature=1.0,
-        clip_low=CLIP,
-        clip_high=CLIP,
-        reduce=token_mean,
-        penalty=NoPenalty(),
-        microbatch_tokens=MICROBATCH_TOKENS,
-        check=lambda members: None,
-    )
+    objective = objective_of(policy, tower, NoPenalty())
 
     def point(size: Mapping[str, int]) -> dict[str, float]:
         asked = [
