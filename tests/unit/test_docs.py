@@ -14,7 +14,7 @@ from vergence.cli import parser
 from vergence.data.problems import read_problems
 from vergence.monitor.mentions import count_mentions
 from vergence.recipe.load import builtin_names, load_recipe
-from vergence.recipe.sections import REWARD_PRESETS
+from vergence.recipe.reward import REWARD_PRESETS
 from vergence.run.directory import StageRow
 
 ROOT = Path(__file__).resolve().parents[2]

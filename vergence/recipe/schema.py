@@ -9,8 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from vergence.recipe.grpo import GrpoStage
+from vergence.recipe.mpo import MpoStage
+from vergence.recipe.reward_model import RewardModelStage
 from vergence.recipe.sections import Name, Positive, Section
-from vergence.recipe.stages import AlignStage, GrpoStage, MpoStage, ParentsStage, RewardModelStage, Stage
+from vergence.recipe.stages import AlignStage, ParentsStage, Stage
 
 
 class DigitsData(Section):

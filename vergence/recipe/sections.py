@@ -1,11 +1,10 @@
-"""The sections that stages are made of: training by role, sampling, reward, pairs, buffer, measuring.
+"""What most stages are made of: training by role, optimizer, sampling, measuring; and what every stage has.
 
 Defaults are the vetted setting; units and meanings stand under each field.
 """
 
-import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -101,52 +100,6 @@ class SamplingSection(Section):
     """Divides positive logits of tokens that occurred before, and multiplies negative ones; 1 is off."""
 
 
-REWARD_PRESETS: dict[str, dict[str, float | str]] = {
-    "calibrated": {},
-    "paper": {"accuracy": 1.0, "format": 1.0, "preference": 1.0, "scores": "raw", "bound": "none", "gate": "none"},
-    "r1v3": {"accuracy": 0.8, "format": 0.2, "preference": 0.0},
-    "rules": {"preference": 0.0},
-}
-"""Preset to the keys it fixes; the others are free."""
-
-
-class RewardSection(Section):
-    """The hybrid reward (R1V2 Eq. 7): accuracy + format + gate * bound(preference score), each with its weight."""
-
-    preset: Literal["calibrated", "paper", "r1v3", "rules"] = "calibrated"
-    """calibrated: the keys below; paper: Eq. 7 as printed, the plain unbounded sum; r1v3: 0.8 accuracy + 0.2 format;
-    rules: no preference model."""
-    accuracy: Weight = 1.0
-    format: Weight = 0.5
-    preference: Weight = 0.2
-    """0 needs no reward model."""
-    scores: Literal["calibrated", "raw"] = "calibrated"
-    """Preference scores in units of their own spread on a calibration set, or as the model gives them."""
-    bound: Literal["sigmoid", "clip", "none"] = "sigmoid"
-    gate: Literal["correct", "formed", "none"] = "correct"
-    """Among which answers the preference score counts."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset_decides(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        preset = given.get("preset", "calibrated")
-        fixed = REWARD_PRESETS.get(preset, {}) if isinstance(preset, str) else {}
-        for key, value in fixed.items():
-            if key in given and given[key] != value:
-                raise ValueError(
-                    f'preset "{preset}" fixes {key} = {value!r}, found {given[key]!r}; '
-                    'remove the key, or use preset "calibrated"'
-                )
-        return dict(given) | fixed
-
-    @property
-    def uses_preference(self) -> bool:
-        """Whether a reward model is needed."""
-        return self.preference > 0
-
-
 class EvaluationSection(Section):
     """Measuring on the tuning split while a stage runs."""
 
@@ -158,42 +111,26 @@ class EvaluationSection(Section):
     """How many of them are also answered with a grey picture; 0 switches the blank-image gap off."""
 
 
-class MonitorSection(Section):
-    """The judge-free perception monitor."""
-
-    every: Positive = 5
-    """Steps between measurements."""
-    completions: Positive = 32
-    """Completions of the step that are scored with a masked picture."""
-    mask_share: Share = 0.6
-    """Share of the patches that are blacked out (PAPO)."""
-    mask_patch: Positive = 8
-    """Side of a patch in pixels of the processed picture."""
+Model = Literal["vision", "language", "policy", "reward_model"]
+"""What passes from stage to stage: directories of checkpoints."""
 
 
-class PairsSection(Section):
-    """Which pairs preference optimisation learns from."""
+class StageSection(Section):
+    """What every stage has."""
 
-    judge: Literal["reward_model", "rules"] = "reward_model"
-    """Who measures the margin. With rules alone every right answer is infinitely better than every wrong one."""
-    min_margin: Annotated[float, Field(ge=-math.inf)] = 0.0
-    """Smallest score gap, in calibrated units (R1V2's threshold 7/10/15 is in raw units of its own reward model)."""
-    max_length_ratio: Annotated[float, Field(ge=1)] = 4.0
-    max_per_prompt: Positive = 2
-    format_negatives: bool = True
-    """Whether a right answer in bad form may be rejected against a right answer in good form."""
+    NEEDS: ClassVar[tuple[Model, ...]] = ()
+    GIVES: ClassVar[tuple[Model, ...]] = ()
+    type: str
+    name: Name | None = None
+    """How the stage is called in logs and in summary.json; its type, if left out."""
+    checkpoint_every: Positive = 25
+    """Steps between checkpoints."""
 
+    @property
+    def label(self) -> str:
+        """The stage's name."""
+        return self.name or self.type
 
-class BufferSection(Section):
-    """The Selective Sample Buffer."""
-
-    capacity: Annotated[int, Field(ge=0)] = 1024
-    """Samples; 0 switches the buffer off."""
-    exponent: Annotated[float, Field(ge=0)] = 1.0
-    """alpha of |A|^alpha."""
-    max_age: Positive = 40
-    """Policy versions."""
-    max_uses: Positive = 4
-    correction: Literal["decoupled", "clip"] = "decoupled"
-    correction_limit: Annotated[float, Field(ge=1)] = 2.0
-    """Largest importance weight of the decoupled correction."""
+    def needs(self) -> tuple[Model, ...]:
+        """The models it takes from earlier stages."""
+        return self.NEEDS

@@ -36,7 +36,7 @@ from vergence.model.policy import Policy, load_policy
 from vergence.model.reward_head import load_reward_model
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
 from vergence.monitor.mentions import count_groups, mention_metrics
-from vergence.recipe.stages import GrpoStage
+from vergence.recipe.grpo import GrpoStage
 from vergence.reward.hybrid import (
     Bound,
     Gate,

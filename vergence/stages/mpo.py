@@ -36,7 +36,7 @@ from vergence.pairs.rules import (
     preference_component,
     rules_only,
 )
-from vergence.recipe.stages import MpoStage
+from vergence.recipe.mpo import MpoStage
 from vergence.reward.hybrid import HybridReward, RewardWeights, RuleReward, no_bound, no_gate, reward_metrics
 from vergence.rollout.local import LocalGenerator
 from vergence.run.directory import Outcome

@@ -24,7 +24,8 @@ from vergence.model.vision import (
     masked_view,
 )
 from vergence.monitor.perception import perception_metrics
-from vergence.recipe.sections import EvaluationSection, MonitorSection, Optimizer, Roles, SamplingSection, Trained
+from vergence.recipe.monitor import MonitorSection
+from vergence.recipe.sections import EvaluationSection, Optimizer, Roles, SamplingSection, Trained
 from vergence.rollout.local import LocalGenerator
 from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context

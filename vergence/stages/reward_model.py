@@ -15,7 +15,7 @@ from vergence.model.policy import Policy, load_policy
 from vergence.model.reward_head import Calibration, RewardModel, fresh_head, raw_scores, save_reward_model
 from vergence.model.vision import Tower
 from vergence.pairs.corruptions import corrupt
-from vergence.recipe.stages import RewardModelStage
+from vergence.recipe.reward_model import RewardModelStage
 from vergence.reward.hybrid import rule_scores
 from vergence.rollout.local import LocalGenerator
 from vergence.run.checkpoint import whole_folder

@@ -10,18 +10,12 @@ from vergence.errors import RecipeError
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families import family_of
 from vergence.model.policy import read_config
+from vergence.recipe.grpo import GrpoStage
+from vergence.recipe.mpo import MpoStage
+from vergence.recipe.reward_model import RewardModelStage
 from vergence.recipe.schema import DigitsData, FileData, Recipe, prompts_missing
-from vergence.recipe.stages import (
-    AlignStage,
-    AssembleStage,
-    EvaluateStage,
-    GrpoStage,
-    LoadStage,
-    MpoStage,
-    ParentsStage,
-    RewardModelStage,
-    StageSection,
-)
+from vergence.recipe.sections import StageSection
+from vergence.recipe.stages import AlignStage, AssembleStage, EvaluateStage, LoadStage, ParentsStage
 from vergence.report.page import write_report
 from vergence.reward.rules import check_gradable
 from vergence.run.checkpoint import whole_folder

@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from vergence.errors import RecipeError
+from vergence.recipe.grpo import GrpoStage
 from vergence.recipe.load import parse_recipe
 from vergence.recipe.schema import Recipe, plain
 from vergence.recipe.sections import Roles
-from vergence.recipe.stages import GrpoStage
 
 FILES = {"type": "files", "train": "/t", "captions": "/c", "tuning": "/u", "test": "/e"}
 
