@@ -33,8 +33,8 @@ from vergence.model.logprobs import Head
 from vergence.model.parameters import Training, trainable_groups
 from vergence.model.policy import Policy, encode, load_policy
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
-from vergence.stages.grpo_objective import KlPenalty, NoPenalty, Penalty
-from vergence.stages.mpo import Quality, preference_parts
+from vergence.stages.grpo.penalty import KlPenalty, NoPenalty, Penalty
+from vergence.stages.mpo.loop import Quality, preference_parts
 from vergence.stages.parts import logprobs_of
 from vergence.types import Completion, Doubles, Draw, Origin, Prompt, RolloutGroup, ScoredGroup, TrainingSample
 from vergence.update.learner import Learner
@@ -84,10 +84,9 @@ def whole_vocabulary(policy: Policy, temperature: float) -> Head:
     return Head(policy.model.get_output_embeddings(), none, temperature, policy.compute_dtype)
 
 
-def unbiased(rewards: Doubles) -> Doubles:
+def unbiased(scored: Sequence[ScoredGroup]) -> list[Doubles]:
     """TRL's advantage: (r - mean) / (std + 1e-4) with the unbiased standard deviation."""
-    normalised: Doubles = (rewards - rewards.mean()) / (rewards.std(ddof=1) + 1e-4)
-    return normalised
+    return [(one.rewards - one.rewards.mean()) / (one.rewards.std(ddof=1) + 1e-4) for one in scored]
 
 
 def our_record(setting: Setting, models: Path) -> Record:
@@ -125,7 +124,7 @@ def _train_grpo(policy: Policy, learner: Learner, setting: Setting, models: Path
         penalty = KlPenalty(
             reference,
             seen_by_reference,
-            weight=setting.beta,
+            weight=lambda step: setting.beta,
             estimator=k3,
             temperature=1.0,
             microbatch_tokens=MICROBATCH_TOKENS,
@@ -140,11 +139,11 @@ def _train_grpo(policy: Policy, learner: Learner, setting: Setting, models: Path
             record.logprobs["old.0"] = pad([one.old_logprobs for one in samples])
         if number == 0 and setting.beta > 0:
             record.logprobs["ref.0"] = _logprobs(reference, seen_by_reference, members)
-        penalty.prepare(samples)
+        penalty.prepare(samples, number)
         for _ in range(setting.mu):
             (whole,) = minibatches(
                 samples,
-                batch_size=len(samples),
+                places=len(samples),
                 minibatch_size=len(samples),
                 idle_tokens=0.0,
                 deal=deal_groups,
@@ -206,7 +205,9 @@ def _samples(
         )
         known = tuple(completion(one.token_ids, row) for one, row in zip(bare, rows, strict=True))
         rewards = np.asarray(line["rewards"])
-        judged = judge(ScoredGroup(RolloutGroup(prompt, known), {"accuracy": rewards}, rewards, rewards), unbiased)
+        components = {"accuracy": rewards}
+        scored = ScoredGroup(RolloutGroup(prompt, known), components, components, rewards, rewards)
+        (judged,) = judge([scored], unbiased)
         advantages += judged.advantages.tolist()
         samples += effective_samples([judged])
     record.advantages.append(advantages)

@@ -1,5 +1,6 @@
 """GRPO rounds of lane S through the product's own loop, `train_grpo`."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from rich.console import Console
 
 from benchmarks.configs import Config, is_dead, reward
 from benchmarks.ours_rounds import RoundClock, learner_of, load, recorded
-from vergence.advantage import group_normalised
-from vergence.buffer import BufferLimits, SampleBuffer
+from vergence.advantage import group_normalised, judge
+from vergence.buffer.selective import BufferLimits, SampleBuffer
 from vergence.correction import stored_clip
 from vergence.data.problems import Problems, read_problems
 from vergence.loss.kl import k3
@@ -22,8 +23,11 @@ from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
 from vergence.rollout.local import LocalGenerator
 from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
-from vergence.stages.grpo import GrpoParts, train_grpo
-from vergence.stages.grpo_objective import KlPenalty, NoPenalty, Objective, Penalty, surrogate_objective
+from vergence.stages.budget import Budget
+from vergence.stages.grpo.loop import GrpoParts, train_grpo
+from vergence.stages.grpo.objective import Objective, surrogate_objective
+from vergence.stages.grpo.penalty import KlPenalty, NoPenalty, Penalty
+from vergence.stages.oversight import Unwatched
 from vergence.stages.work import Passes, WorkDone, work_done
 from vergence.types import Metrics, Problem, RolloutGroup, Sampling, ScoredGroup
 from vergence.update.learner import LossPart
@@ -60,7 +64,7 @@ class HashReward:
         self.clock.split.counts["generated_tokens"] += sum(len(one.token_ids) for one in group.completions)
         still = is_dead(int(group.prompt.problem.id.rsplit("-", 1)[1]), self.dead)
         values = np.array([1.0 if still else reward(one.token_ids.tolist()) for one in group.completions])
-        return ScoredGroup(group, {"accuracy": values, "format": values}, values, values)
+        return ScoredGroup(group, {"accuracy": values, "format": values}, {"accuracy": values}, values, values)
 
 
 def objective_of(policy: Policy, tower: Tower, penalty: Penalty) -> Objective:
@@ -89,21 +93,25 @@ def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, d
     )
     run.clock = clock.as_clock
     objective = objective_of(policy, tower, penalty)
+    selection = SampleBuffer(BufferLimits(capacity=0, exponent=1.0, max_age=1, max_uses=1))
+    budget = Budget(tokens=math.inf, cpu_seconds=math.inf)
+    learner = learner_of(policy, clock)
     parts = GrpoParts(
         problems=cast(Problems, InOrder(problems_of(config, models))),
         generator=LocalGenerator(policy, tower),
         reward=HashReward(dead, clock),
-        advantage=group_normalised,
-        buffer=SampleBuffer(BufferLimits(capacity=0, exponent=1.0, max_age=1, max_uses=1)),
+        judge=lambda scored: judge(scored, group_normalised),
+        selection=selection,
         correct=stored_clip(),
         penalty=penalty,
         objective=_recorded(objective, clock),
         deal=deal_groups,
-        learner=learner_of(policy, clock),
+        learner=learner,
         meter=policy.meter,
         work_done=_noted(work_done([one.meter for one in policies], [tower, *towers]), clock),
-        gauge=lambda step, total: {},
-        watch=lambda step, groups: {},
+        oversight=Unwatched(),
+        budget=budget,
+        stateful={"learner": learner, "selection": selection, "budget": budget},
     )
 
     def train(rounds: int) -> None:
@@ -138,7 +146,12 @@ def _penalty(
     reference = load(config, models, clock)
     tower = CachedTower(reference, remembered=ADAPTER_OUTPUT, pictures=policy_tower.pictures)
     penalty = KlPenalty(
-        reference, tower, weight=config.beta, estimator=k3, temperature=1.0, microbatch_tokens=MICROBATCH_TOKENS
+        reference,
+        tower,
+        weight=lambda step: config.beta,
+        estimator=k3,
+        temperature=1.0,
+        microbatch_tokens=MICROBATCH_TOKENS,
     )
     return penalty, [reference], [tower]
 

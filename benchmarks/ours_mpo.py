@@ -20,7 +20,7 @@ from vergence.loss.preference import MpoWeights
 from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import Policy, encode
 from vergence.model.vision import CachedTower, LiveTower, Tower
-from vergence.stages.mpo import MpoParts, Quality, preference_parts
+from vergence.stages.mpo.loop import MpoParts, Quality, preference_parts
 from vergence.stages.parts import logprobs_of
 from vergence.stages.work import needed_by_pairs, work_done
 from vergence.types import Completion, Finish, Floats, Ints, PreferencePair, Problem, Prompt

@@ -67,7 +67,7 @@ def _bench(models: Path) -> Callable[[Mapping[str, int]], dict[str, float]]:
     from vergence.model.policy import encode
     from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower
     from vergence.rollout.local import LocalGenerator
-    from vergence.stages.grpo_objective import NoPenalty
+    from vergence.stages.grpo.penalty import NoPenalty
     from vergence.stages.parts import logprobs_of
     from vergence.types import Draw, Origin, Sampling
     from vergence.update.minibatch import deal_groups, minibatches
@@ -98,11 +98,11 @@ def _bench(models: Path) -> Callable[[Mapping[str, int]], dict[str, float]]:
             begun = time.process_time()
             logprobs_of(policy, fresh, members, temperature=1.0, microbatch_tokens=MICROBATCH_TOKENS)
             costs["logprobs"] = time.process_time() - begun
-            judged = [judge(group, group_normalised) for group in HashReward(0.0, clock)(groups)]
+            judged = judge(HashReward(0.0, clock)(groups), group_normalised)
             samples = stored_clip()([Draw(one, Origin.FRESH, 0) for one in effective_samples(judged)])
             (whole,) = minibatches(
                 samples,
-                batch_size=len(samples),
+                places=len(samples),
                 minibatch_size=len(samples),
                 idle_tokens=0.0,
                 deal=deal_groups,

@@ -1,6 +1,7 @@
-"""From rewards to advantages, within one prompt group (R1V2 Eq. 6)."""
+"""From rewards to advantages, within one prompt group (R1V2 Eq. 6); and which groups can teach at all."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,36 +10,51 @@ from vergence.types import Doubles, JudgedGroup, Metrics, Sample, ScoredGroup
 TOLERANCE = 1e-6
 """Rewards that differ by less are the same number after rounding."""
 
-Advantage = Callable[[Doubles], Doubles]
-"""Rewards [G] -> advantages [G]."""
+Advantage = Callable[[Sequence[ScoredGroup]], list[Doubles]]
+"""The scored groups of a batch -> the advantages [G] of each, in order."""
+Judge = Callable[[Sequence[ScoredGroup]], list[JudgedGroup]]
+"""The scored groups of a batch -> the same with advantages."""
 
 
-def group_normalised(rewards: Doubles) -> Doubles:
-    """R1V2 Eq. 6: (r - mean) / std, with the population's standard deviation plus 1e-4."""
-    normalised: Doubles = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
-    return normalised
+def group_normalised(scored: Sequence[ScoredGroup]) -> list[Doubles]:
+    """R1V2 Eq. 6: (r - mean) / std within each group, with the population's standard deviation plus 1e-4."""
+    return [(one.rewards - one.rewards.mean()) / (one.rewards.std() + 1e-4) for one in scored]
 
 
-def group_centred(rewards: Doubles) -> Doubles:
-    """r - mean (Dr. GRPO): the size of the advantage keeps the size of the reward."""
-    centred: Doubles = rewards - rewards.mean()
-    return centred
+def group_centred(scored: Sequence[ScoredGroup]) -> list[Doubles]:
+    """r - mean within each group (Dr. GRPO): the size of the advantage keeps the size of the reward."""
+    return [one.rewards - one.rewards.mean() for one in scored]
 
 
-def is_effective(rule_rewards: Doubles, tolerance: float = TOLERANCE) -> bool:
-    """Whether rules tell the completions of a group apart.
+@dataclass(frozen=True, slots=True)
+class Effectiveness:
+    """When the completions of a group count as told apart.
 
-    Judged on the rule rewards, because preference scores are never quite equal (R1V2 counts samples with non-zero
+    By default on the rule rewards, because preference scores are never quite equal (R1V2 counts samples with non-zero
     advantage and does not say for which reward), and with a tolerance, because equal sums need not be equal floats.
     """
-    return float(rule_rewards.max() - rule_rewards.min()) > tolerance
+
+    component: str = "rules"
+    """rules: accuracy and format, weighted; total: the whole reward; else the name of a component."""
+    tolerance: float = TOLERANCE
+
+    def holds(self, scored: ScoredGroup) -> bool:
+        """Whether the component differs within the group by more than the tolerance."""
+        whole = {"rules": scored.rule_rewards, "total": scored.rewards}
+        judged_on = whole.get(self.component, scored.components.get(self.component))
+        assert judged_on is not None, f"the reward has no component {self.component}; a recipe is checked for it"
+        return float(judged_on.max() - judged_on.min()) > self.tolerance
 
 
-def judge(scored: ScoredGroup, advantage: Advantage) -> JudgedGroup:
-    """Advantages of a group; exactly 0.0 throughout if rules cannot tell its completions apart."""
-    if is_effective(scored.rule_rewards):
-        return JudgedGroup(scored, advantage(scored.rewards), True)
-    return JudgedGroup(scored, np.zeros_like(scored.rewards), False)
+def judge(
+    scored: Sequence[ScoredGroup], advantage: Advantage, effectiveness: Effectiveness = Effectiveness()
+) -> list[JudgedGroup]:
+    """Advantages of the groups of a batch; exactly 0.0 throughout a group whose completions are not told apart."""
+    judged = []
+    for one, advantages in zip(scored, advantage(scored), strict=True):
+        effective = effectiveness.holds(one)
+        judged.append(JudgedGroup(one, advantages if effective else np.zeros_like(one.rewards), effective))
+    return judged
 
 
 def effective_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:

@@ -30,6 +30,10 @@ class Clock:
             if self._inner:
                 self._inner[-1] += spent
 
+    def spent(self, name: str) -> float:
+        """Seconds of a phase since the last `take`; 0.0 if it has not run."""
+        return self._spent.get(name, 0.0)
+
     def take(self) -> Metrics:
         """`seconds/PHASE` since the last call."""
         taken = {f"seconds/{name}": seconds for name, seconds in self._spent.items()}

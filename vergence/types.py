@@ -132,6 +132,8 @@ class ScoredGroup:
     group: RolloutGroup
     components: Mapping[str, Doubles]
     """Component name to [G] raw values, before weights, bounds and gates."""
+    terms: Mapping[str, Doubles]
+    """Component name to [G], what it adds to the reward: after bound, gate and weight. They sum to `rewards`."""
     rule_rewards: Doubles
     """[G] the part of the reward that rules decide: what "effective" is judged on."""
     rewards: Doubles

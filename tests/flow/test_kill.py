@@ -9,7 +9,7 @@ import torch
 
 from flow.conftest import SMALL, overrides, rows, shared, vergence
 
-OF_THE_PROCESS = ("wall_seconds", "tokens_per_second", "seconds/", "memory/", "work/pictures_")
+OF_THE_PROCESS = ("wall_seconds", "tokens_per_second", "seconds/", "memory/", "work/pictures_", "spent/cpu_")
 """Beginnings of metrics that tell of one process: how long it took, what it held, which pictures were new to it."""
 SHORT = (
     *SMALL,
@@ -80,7 +80,10 @@ def assert_same_run(left: Path, right: Path) -> None:
     assert (left / "final" / "model.safetensors").read_bytes() == (right / "final" / "model.safetensors").read_bytes()
     assert timeless(left) == timeless(right)
     for stage in ("align", "reward_model", "mpo", "grpo"):
-        assert_equal(last_snapshot(left, stage)["parts"], last_snapshot(right, stage)["parts"], stage)
+        parts = [last_snapshot(path, stage)["parts"] for path in (left, right)]
+        for one in parts:
+            one.get("budget", {}).pop("seconds", None)  # CPU seconds are the process's own
+        assert_equal(*parts, stage)
     for name in ("mpo", "grpo"):
         ours = located(left, (left / "rollouts" / f"{name}.jsonl").read_text())
         assert ours == located(right, (right / "rollouts" / f"{name}.jsonl").read_text())
@@ -94,7 +97,7 @@ def assert_same_run(left: Path, right: Path) -> None:
 def uninterrupted(small_run, tmp_path_factory) -> Path:
     command = ["--quiet", *overrides(*SHORT)]
     directory = shared(tmp_path_factory, "uninterrupted", lambda path: vergence("demo", "--out", path, *command))
-    assert len(last_snapshot(directory, "grpo")["parts"]["buffer"]["samples"]) > 0, "the buffer took part"
+    assert len(last_snapshot(directory, "grpo")["parts"]["selection"]["samples"]) > 0, "the buffer took part"
     return directory
 
 

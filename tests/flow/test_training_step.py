@@ -1,5 +1,6 @@
 """The buffer, the correction and the losses through the real training step, on a small model with random weights."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 from rich.console import Console
 
 from flow.test_forward import CPU, world  # noqa: F401 - the fixture
-from vergence.advantage import group_normalised
-from vergence.buffer import BufferLimits, SampleBuffer
+from vergence.advantage import group_normalised, judge
+from vergence.buffer.selective import BufferLimits, SampleBuffer
 from vergence.correction import decoupled, stored_clip
 from vergence.data.problems import Problems
 from vergence.loss.reduce import sequence_mean, token_mean
@@ -25,8 +26,11 @@ from vergence.rollout.local import LocalGenerator
 from vergence.run.journal import Journal
 from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
-from vergence.stages.grpo import GrpoParts, train_grpo
-from vergence.stages.grpo_objective import NoPenalty, surrogate_objective
+from vergence.stages.budget import Budget
+from vergence.stages.grpo.loop import GrpoParts, train_grpo
+from vergence.stages.grpo.objective import surrogate_objective
+from vergence.stages.grpo.penalty import NoPenalty
+from vergence.stages.oversight import Unwatched
 from vergence.stages.parts import logprobs_of
 from vergence.stages.work import Passes, work_done
 from vergence.types import Sampling, ScoredGroup
@@ -50,7 +54,8 @@ class EvenReward:
         scored = []
         for group in groups:
             rewards = np.array([float(one.token_ids[0] % 2 == 0 or blind) for one in group.completions])
-            scored.append(ScoredGroup(group, {"accuracy": rewards, "format": rewards}, rewards, rewards))
+            components = {"accuracy": rewards, "format": rewards}
+            scored.append(ScoredGroup(group, components, {"accuracy": rewards}, rewards, rewards))
         return scored
 
 
@@ -85,12 +90,13 @@ def train(
 
     buffer = SampleBuffer(BufferLimits(capacity=capacity, exponent=1.0, max_age=10, max_uses=10))
     learner = Learner(trainable_groups(policy, roles), betas=(0.9, 0.99), clip_norm=1.0, schedule=constant())
+    budget = Budget(tokens=math.inf, cpu_seconds=math.inf)
     parts = GrpoParts(
         problems=Problems(tuple(problems), 0),
         generator=LocalGenerator(policy, tower),
         reward=EvenReward(blind_after),
-        advantage=group_normalised,
-        buffer=buffer,
+        judge=lambda scored: judge(scored, group_normalised),
+        selection=buffer,
         correct=decoupled(proximal, 2.0) if correction == "decoupled" else stored_clip(),
         penalty=NoPenalty(),
         objective=surrogate_objective(
@@ -108,8 +114,9 @@ def train(
         meter=policy.meter,
         work_done=work_done([policy.meter], [tower]),
         learner=learner,
-        gauge=lambda step, total: {},
-        watch=lambda step, groups: {},
+        oversight=Unwatched(),
+        budget=budget,
+        stateful={"learner": learner, "selection": buffer, "budget": budget},
     )
     run = StageRun(folder, "grpo", seed=0, checkpoint_every=100, progress=Progress(Console(), Verbosity.QUIET))
     logged = []

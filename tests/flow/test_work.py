@@ -26,7 +26,8 @@ from vergence.rollout import decoder as decoding
 from vergence.rollout.decode import FINISHED_SHARE
 from vergence.rollout.local import LocalGenerator
 from vergence.seeds import generator
-from vergence.stages.grpo_objective import KlPenalty, surrogate_objective
+from vergence.stages.grpo.objective import surrogate_objective
+from vergence.stages.grpo.penalty import KlPenalty
 from vergence.types import Draw, Origin, Problem, RolloutGroup, Sample, Sampling, TrainingSample
 from vergence.update.learner import Learner
 from vergence.update.minibatch import deal_groups, minibatches
@@ -164,7 +165,7 @@ def update(
     )
     for minibatch in minibatches(
         samples,
-        batch_size=len(samples),
+        places=len(samples),
         minibatch_size=len(samples) // updates,
         idle_tokens=0.0,
         deal=deal_groups,
@@ -209,8 +210,8 @@ def one_round(
     assert policy.meter.take() == Work(sum(rollout.tokens), sum(rollout.steps))
     apart.take()  # both saw the fused steps
     samples = samples_of(groups)
-    penalty = KlPenalty(fixed, frozen, weight=0.04, estimator=k3, temperature=1.0, microbatch_tokens=microbatch_tokens)
-    penalty.prepare(samples)
+    penalty = KlPenalty(fixed, frozen, weight=lambda step: 0.04, estimator=k3, temperature=1.0, microbatch_tokens=microbatch_tokens)
+    penalty.prepare(samples, 0)
     reference = apart.take()
     assert fixed.meter.take() == Work(prompt_tokens(groups), run_tokens(groups))
     assert counted.take() == Counted(), "the reference is another model"

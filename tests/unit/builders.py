@@ -73,14 +73,22 @@ def scored(
     rewards: Sequence[float] | None = None,
     *,
     components: Mapping[str, Sequence[float]] | None = None,
+    terms: Mapping[str, Sequence[float]] | None = None,
     texts: Sequence[str | Completion] | None = None,
 ) -> ScoredGroup:
-    """A scored group; without `rewards` the rules are the whole reward, and without components they are accuracy."""
+    """A scored group; without `rewards` the rules are the whole reward, and without components they are accuracy.
+
+    Without `terms` accuracy adds the rule rewards, and preference whatever `rewards` holds beyond them.
+    """
+    rules = doubles(rule_rewards)
+    whole = rules if rewards is None else doubles(rewards)
+    two = {"accuracy": rules} if rewards is None else {"accuracy": rules, "preference": whole - rules}
     return ScoredGroup(
         group(texts or [f"answer {index}" for index in range(len(rule_rewards))]),
         {name: doubles(values) for name, values in (components or {"accuracy": rule_rewards}).items()},
-        doubles(rule_rewards),
-        doubles(rule_rewards if rewards is None else rewards),
+        two if terms is None else {name: doubles(values) for name, values in terms.items()},
+        rules,
+        whole,
     )
 
 

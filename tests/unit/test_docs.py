@@ -23,7 +23,7 @@ PAGES = [*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 SOURCES = sorted((ROOT / "vergence").rglob("*.py"))
 
 KINDS = ["reward", "effective", "buffer", "loss", "mpo", "pairs", "rollout", "hallucination", "perception", "tuning"]
-KINDS += ["held_out", "seconds", "work", "memory"]
+KINDS += ["held_out", "seconds", "work", "memory", "spent"]
 METRIC = re.compile(rf"(?:{'|'.join(KINDS)})/[a-z0-9_]*[a-z0-9]")
 PHASES = {"generate", "reward", "old", "reference", "monitor", "forward", "backward", "optimizer"}
 PLAIN = {
@@ -54,7 +54,7 @@ COMPOSED = {
 }
 """Metrics whose names the code puts together, by what they begin with there."""
 TIMES = {"wall_seconds", "tokens_per_second", *COMPOSED["seconds/"]}
-OF_ITS_PROCESS = {"memory/peak_mb", "work/pictures_encoded", "work/pictures_preprocessed"}
+OF_ITS_PROCESS = {"memory/peak_mb", "spent/cpu_seconds", "work/pictures_encoded", "work/pictures_preprocessed"}
 
 
 def page(name: str) -> str:

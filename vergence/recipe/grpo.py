@@ -8,6 +8,7 @@ from vergence.recipe.buffer import BufferSection
 from vergence.recipe.monitor import MonitorSection
 from vergence.recipe.reward import RewardSection
 from vergence.recipe.sections import (
+    BudgetSection,
     EvaluationSection,
     Model,
     Optimizer,
@@ -44,6 +45,7 @@ class GrpoStage(StageSection):
     sampling: SamplingSection = SamplingSection()
     reward: RewardSection = RewardSection()
     buffer: BufferSection = BufferSection()
+    budget: BudgetSection = BudgetSection()
     train: Roles = Roles()
     optimizer: Optimizer = Optimizer()
     evaluation: EvaluationSection = EvaluationSection()

@@ -3,6 +3,7 @@
 Defaults are the vetted setting; units and meanings stand under each field.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -109,6 +110,15 @@ class EvaluationSection(Section):
     """How many problems of the split are used, from its beginning."""
     blank_problems: Annotated[int, Field(ge=0)] = 120
     """How many of them are also answered with a grey picture; 0 switches the blank-image gap off."""
+
+
+class BudgetSection(Section):
+    """What a stage may spend; it ends with the step in which one of these is spent, or with its last step."""
+
+    tokens: Annotated[float, Field(gt=0)] = math.inf
+    """Generated tokens."""
+    cpu_seconds: Annotated[float, Field(gt=0)] = math.inf
+    """CPU seconds of training, measuring and monitoring left out; with this a run can not be repeated to the bit."""
 
 
 Model = Literal["vision", "language", "policy", "reward_model"]

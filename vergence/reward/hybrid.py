@@ -71,8 +71,9 @@ class RuleReward:
         scored = []
         for group in groups:
             right, formed = rule_scores(group)
-            rules = self._weights.accuracy * right + self._weights.format * formed
-            scored.append(ScoredGroup(group, {"accuracy": right, "format": formed}, rules, rules))
+            terms = {"accuracy": self._weights.accuracy * right, "format": self._weights.format * formed}
+            rules = terms["accuracy"] + terms["format"]
+            scored.append(ScoredGroup(group, {"accuracy": right, "format": formed}, terms, rules, rules))
         return scored
 
 
@@ -91,10 +92,11 @@ class HybridReward:
         scored = []
         for group, scores in zip(groups, self._scorer.scores(groups), strict=True):
             right, formed = rule_scores(group)
-            rules = self._weights.accuracy * right + self._weights.format * formed
-            preference = self._weights.preference * self._bound(scores) * self._gate(right, formed)
+            terms = {"accuracy": self._weights.accuracy * right, "format": self._weights.format * formed}
+            rules = terms["accuracy"] + terms["format"]
+            terms["preference"] = self._weights.preference * self._bound(scores) * self._gate(right, formed)
             components = {"accuracy": right, "format": formed, "preference": scores}
-            scored.append(ScoredGroup(group, components, rules, rules + preference))
+            scored.append(ScoredGroup(group, components, terms, rules, rules + terms["preference"]))
         return scored
 
 

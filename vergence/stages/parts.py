@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 
 from vergence.evaluation.measure import tuning_metrics
@@ -162,15 +161,3 @@ def check_for(context: Context, policy: Policy, tower: Tower, temperature: float
     if not context.recipe.compute.self_check:
         return lambda members: None
     return lambda members: compare_with_plain(policy, tower, members, temperature=temperature)
-
-
-def generation_metrics(groups: Sequence[RolloutGroup], seconds: float) -> Metrics:
-    """How long the completions are, and how fast they came."""
-    lengths = np.array([len(one.token_ids) for group in groups for one in group.completions])
-    cut = np.array([one.finish == "length" for group in groups for one in group.completions])
-    return {
-        "rollout/length_mean": float(lengths.mean()),
-        "rollout/truncated": float(cut.mean()),
-        "rollout/tokens": float(lengths.sum()),
-        "tokens_per_second": float(lengths.sum()) / seconds,
-    }

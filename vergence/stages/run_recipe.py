@@ -27,8 +27,8 @@ from vergence.stages.align import run_align
 from vergence.stages.assembling import run_assemble, run_load
 from vergence.stages.context import Context, DataFiles, Models
 from vergence.stages.evaluate import run_evaluate
-from vergence.stages.grpo import run_grpo
-from vergence.stages.mpo import run_mpo
+from vergence.stages.grpo.build import run_grpo
+from vergence.stages.mpo.build import run_mpo
 from vergence.stages.parents import run_parents
 from vergence.stages.reward_model import run_reward_model
 

@@ -51,26 +51,27 @@ def deal_groups(
 def minibatches(
     samples: Sequence[TrainingSample],
     *,
-    batch_size: int,
+    places: int,
     minibatch_size: int,
     idle_tokens: float,
     deal: Deal,
     rng: np.random.Generator,
 ) -> list[Minibatch]:
-    """Shuffle and deal out into batch_size / minibatch_size minibatches; empty ones are left out.
+    """Shuffle and deal out into about places / minibatch_size minibatches, at least one; empty ones are left out.
 
-    A batch that the buffer could not fill has idle places. They are not computed, and they still count in the divisor,
-    each with `idle_tokens` tokens (the mean length of the samples without advantage), so that skipping them changes no
-    gradient.
+    A batch with fewer samples than `places` has idle places. They are not computed, and they still count in the
+    divisor, each with `idle_tokens` tokens (the mean length of the samples without advantage), so that skipping them
+    changes no gradient.
     """
-    count = batch_size // minibatch_size
+    count = max(1, round(places / minibatch_size))
+    share = min(minibatch_size, places // count)
     return [
-        Minibatch(part, _tokens(part, minibatch_size, idle_tokens), max(minibatch_size, len(part)))
+        Minibatch(part, _tokens(part, share, idle_tokens), max(share, len(part)))
         for part in deal(samples, count, rng)
         if part
     ]
 
 
-def _tokens(part: Sequence[TrainingSample], minibatch_size: int, idle_tokens: float) -> int:
-    idle = max(0, minibatch_size - len(part))
+def _tokens(part: Sequence[TrainingSample], places: int, idle_tokens: float) -> int:
+    idle = max(0, places - len(part))
     return round(sum(len(one.old_logprobs) for one in part) + idle * idle_tokens)

@@ -26,7 +26,7 @@ def deal(
 ) -> list[Minibatch]:
     return minibatches(
         samples,
-        batch_size=batch_size,
+        places=batch_size,
         minibatch_size=minibatch_size,
         idle_tokens=idle_tokens,
         deal=deal_samples,

@@ -2,95 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, final, runtime_checkable
 
 import torch
 
-from vergence.loss.kl import KlEstimator
 from vergence.loss.policy_gradient import Surrogate, clipped_surrogate
 from vergence.loss.reduce import Reduction
 from vergence.model.batch import Batch, collate, microbatches, pad
 from vergence.model.forward import token_scores
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
-from vergence.stages.parts import Check, logprobs_of
-from vergence.types import Completion, Floats, Origin, Prompt, TrainingSample
+from vergence.stages.grpo.penalty import Penalty
+from vergence.stages.parts import Check
+from vergence.types import Completion, Origin, Prompt, TrainingSample
 from vergence.update.learner import LossPart
 from vergence.update.minibatch import Minibatch
 
 Objective = Callable[[Minibatch], Sequence[Callable[[], LossPart]]]
 """A minibatch to the parts of its loss, each computed when the learner asks for it."""
-
-
-@runtime_checkable
-class Penalty(Protocol):
-    """A term per token that is added to the surrogate."""
-
-    def prepare(self, samples: Sequence[TrainingSample]) -> None:
-        """Once a step, before its updates: what every update over these samples needs."""
-        ...
-
-    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
-        """[B, T], or a scalar."""
-        ...
-
-
-@final
-class NoPenalty:
-    """The default: no KL term, hence no reference model (R1V2 Eq. 8 as printed)."""
-
-    def prepare(self, samples: Sequence[TrainingSample]) -> None:
-        """Nothing is needed."""
-
-    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
-        """Zero."""
-        return torch.zeros((), device=logprobs.device)
-
-
-@final
-class KlPenalty:
-    """weight * KL estimate per token against a frozen reference (R1V2's text; Eq. 8 does not print it).
-
-    Its log-probs are computed once a step, for however many updates. They are not kept for samples that come out of
-    the buffer again in a later step: after an interruption they would be computed in other company, and no longer be
-    the same bit by bit.
-    """
-
-    def __init__(
-        self,
-        reference: Policy,
-        tower: Tower,
-        *,
-        weight: float,
-        estimator: KlEstimator,
-        temperature: float,
-        microbatch_tokens: int,
-    ) -> None:
-        self._reference = reference
-        self._tower = tower
-        self._weight = weight
-        self._estimator = estimator
-        self._temperature = temperature
-        self._microbatch_tokens = microbatch_tokens
-        self._known: dict[int, Floats] = {}
-        """Completion, by identity, to its row; of the step that was prepared."""
-
-    def prepare(self, samples: Sequence[TrainingSample]) -> None:
-        """The reference's log-probs of the step's completions."""
-        members = {id(one.draw.sample.completion): _member(one) for one in samples}
-        rows = logprobs_of(
-            self._reference,
-            self._tower,
-            list(members.values()),
-            temperature=self._temperature,
-            microbatch_tokens=self._microbatch_tokens,
-        )
-        self._known = dict(zip(members, rows, strict=True))
-
-    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
-        """The penalty of prepared samples."""
-        rows = [self._known[id(one.draw.sample.completion)] for one in samples]
-        return self._weight * self._estimator(logprobs, pad(rows).to(logprobs.device))
 
 
 def surrogate_objective(

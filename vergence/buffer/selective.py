@@ -12,8 +12,10 @@ from typing import Any, final
 
 import numpy as np
 
+from vergence.advantage import effective_samples
+from vergence.buffer.selection import Ask, Selected
 from vergence.records import restore_samples, sample_records
-from vergence.types import Draw, Metrics, Origin, Sample
+from vergence.types import Draw, JudgedGroup, Origin, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,15 @@ class SampleBuffer:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def gather(self, ask: Ask, step: int) -> list[JudgedGroup]:
+        """One batch of prompts a step."""
+        return ask(step)
+
+    def select(self, judged: Sequence[JudgedGroup], size: int, *, version: int, rng: np.random.Generator) -> Selected:
+        """The fresh effective samples, topped up; places that stay empty count."""
+        draws = self.top_up(effective_samples(judged), size, version=version, rng=rng)
+        return Selected(tuple(draws), size, len(self))
 
     def top_up(self, fresh: Sequence[Sample], size: int, *, version: int, rng: np.random.Generator) -> list[Draw]:
         """All fresh samples, then as many kept ones as `size` leaves room for and the buffer can give.
@@ -84,15 +95,3 @@ class SampleBuffer:
         """The exact inverse of `state_dict`."""
         samples = restore_samples(state)
         self._kept = [_Kept(sample, uses) for sample, uses in zip(samples, state["uses"], strict=True)]
-
-
-def draw_metrics(draws: Sequence[Draw], batch_size: int, kept: int) -> Metrics:
-    """What the buffer did to this batch."""
-    replayed = [draw for draw in draws if draw.origin is Origin.REPLAY]
-    return {
-        "effective/batch": len(draws) / batch_size,
-        "buffer/replay_share": len(replayed) / max(1, len(draws)),
-        "buffer/age_mean": float(np.mean([draw.age for draw in replayed])) if replayed else 0.0,
-        "buffer/age_max": float(max((draw.age for draw in replayed), default=0)),
-        "buffer/size": float(kept),
-    }

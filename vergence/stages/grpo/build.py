@@ -1,0 +1,130 @@
+"""Stage grpo: its section of the recipe, turned into the parts of the loop."""
+
+from collections.abc import Sequence
+
+from vergence.advantage import (
+    group_centred,
+    group_normalised,
+    judge,
+)
+from vergence.loss.reduce import sequence_mean, token_mean
+from vergence.model.checkpointing import checkpoint_layers
+from vergence.model.parameters import trainable_groups
+from vergence.model.policy import Policy, load_policy
+from vergence.model.vision import CachedTower, LiveTower, Tower
+from vergence.monitor.dials import Dials
+from vergence.recipe.grpo import GrpoStage
+from vergence.rollout.local import LocalGenerator
+from vergence.run.directory import Outcome
+from vergence.run.stage_run import StageRun
+from vergence.stages.budget import Budget
+from vergence.stages.context import Context, Models
+from vergence.stages.grpo.loop import GrpoParts, train_grpo
+from vergence.stages.grpo.objective import surrogate_objective
+from vergence.stages.grpo.penalty import Penalty, penalty_for
+from vergence.stages.grpo.replay import correction_for, selection_for
+from vergence.stages.grpo.reward import reward_for
+from vergence.stages.oversight import Measuring
+from vergence.stages.parts import (
+    check_for,
+    gauge,
+    sampling,
+    schedule,
+    tower_for,
+    training,
+    watch,
+)
+from vergence.stages.saving import save_stage_policy, tuning_row
+from vergence.stages.table import show_roles
+from vergence.stages.work import Passes, work_done
+from vergence.update.learner import Learner
+from vergence.update.minibatch import deal_groups, deal_samples
+
+
+def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models) -> Outcome:
+    """Build the parts, run the loop, save the policy."""
+    policy = load_policy(models["policy"], context.device)
+    tower = tower_for(policy, section.train, context)
+    show_roles(policy, training(section.train), section.label, context)
+    if context.recipe.compute.gradient_checkpointing:
+        checkpoint_layers(policy)
+    dials = Dials()
+    penalty, references = penalty_for(section, context, models, tower, dials)
+    parts = grpo_parts(section, run, context, models, policy, tower, penalty, references, dials)
+    train_grpo(
+        parts,
+        run,
+        steps=section.steps,
+        prompts_per_step=section.prompts_per_step,
+        minibatch_size=section.minibatch_size,
+        passes=Passes(section.epochs, bool(references), section.buffer.correction == "decoupled"),
+        sampling=sampling(section.sampling),
+        rollouts_every=section.rollouts_every,
+    )
+    entry = save_stage_policy(policy, section.label, context)
+    return Outcome({"policy": entry}, tuning_row(run, context), {"updates": parts.learner.updates})
+
+
+def grpo_parts(
+    section: GrpoStage,
+    run: StageRun,
+    context: Context,
+    models: Models,
+    policy: Policy,
+    tower: CachedTower | LiveTower,
+    penalty: Penalty,
+    references: Sequence[tuple[Policy, Tower]],
+    dials: Dials,
+) -> GrpoParts:
+    """Every choice between variants is made here and in the files beside this one."""
+    batch_size = section.prompts_per_step * section.sampling.num_completions
+    microbatch_tokens = context.recipe.compute.microbatch_tokens
+    advantage = group_normalised if section.advantage == "normalised" else group_centred
+    selection = selection_for(section)
+    oversight = Measuring(
+        watch(policy, tower, section.monitor, section.sampling.temperature, run),
+        gauge(policy, tower, context, section.evaluation, section.sampling.max_new_tokens, run),
+    )
+    budget = Budget(tokens=section.budget.tokens, cpu_seconds=section.budget.cpu_seconds)
+    learner = Learner(
+        trainable_groups(policy, training(section.train)),
+        betas=section.optimizer.betas,
+        clip_norm=section.optimizer.clip_norm,
+        schedule=schedule(section.optimizer, section.steps * section.epochs * batch_size // section.minibatch_size),
+        clock=run.clock,
+    )
+    return GrpoParts(
+        problems=context.train(run),
+        generator=LocalGenerator(policy, tower),
+        reward=reward_for(section, context, models, dials),
+        judge=lambda scored: judge(scored, advantage),
+        selection=selection,
+        correct=correction_for(section, policy, tower, microbatch_tokens),
+        penalty=penalty,
+        objective=surrogate_objective(
+            policy,
+            tower,
+            temperature=section.sampling.temperature,
+            clip_low=section.clip_low,
+            clip_high=section.clip_high,
+            reduce=token_mean if section.reduction == "token_mean" else sequence_mean,
+            penalty=penalty,
+            microbatch_tokens=microbatch_tokens,
+            check=check_for(context, policy, tower, section.sampling.temperature),
+        ),
+        deal=deal_groups if section.deal == "groups" else deal_samples,
+        learner=learner,
+        oversight=oversight,
+        budget=budget,
+        meter=policy.meter,
+        work_done=work_done(
+            [policy.meter, *(reference.meter for reference, _ in references)], [tower, *(one for _, one in references)]
+        ),
+        stateful={
+            "learner": learner,
+            "selection": selection,
+            "dials": dials,
+            "oversight": oversight,
+            "budget": budget,
+        },
+    )

@@ -1,0 +1,123 @@
+"""Stage grpo: problems -> rollout -> reward -> advantage -> buffer -> loss -> update -> log/checkpoint (R1V2 Eq. 6-8).
+
+problems   [P]          what the step asks
+groups     [P] of [G]   what the policy answers, one copy of each prompt
+scored     [P]          + the hybrid reward
+judged     [P]          + advantages; groups that cannot be told apart teach nothing
+selected   <= P * G     what the selection makes of them: fresh samples, topped up from the buffer
+samples    <= P * G     + denominators and off-policy weights
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from vergence.advantage import Judge, advantage_metrics
+from vergence.buffer.metrics import selection_metrics
+from vergence.buffer.selection import Selection
+from vergence.correction import Correction, correction_metrics
+from vergence.data.problems import Problems
+from vergence.model.meter import Meter
+from vergence.monitor.mentions import count_groups, mention_metrics
+from vergence.reward.hybrid import reward_metrics
+from vergence.run.checkpoint import Stateful
+from vergence.run.stage_run import StageRun
+from vergence.seeds import generator
+from vergence.stages.budget import Budget
+from vergence.stages.grpo.logged import generation_metrics, idle_length, mean_metrics, shown_rows
+from vergence.stages.grpo.objective import Objective
+from vergence.stages.grpo.penalty import Penalty
+from vergence.stages.oversight import Oversight
+from vergence.stages.work import Passes, WorkDone, needed_tokens, peak_memory
+from vergence.types import Generator, JudgedGroup, Reward, Sampling
+from vergence.update.learner import Learner
+from vergence.update.minibatch import Deal, minibatches
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GrpoParts:
+    """What the loop works with."""
+
+    problems: Problems
+    generator: Generator
+    reward: Reward
+    judge: Judge
+    selection: Selection
+    correct: Correction
+    penalty: Penalty
+    objective: Objective
+    deal: Deal
+    learner: Learner
+    oversight: Oversight
+    budget: Budget
+    meter: Meter
+    work_done: WorkDone
+    stateful: Mapping[str, Stateful]
+    """What a checkpoint must hold."""
+
+
+def train_grpo(
+    parts: GrpoParts,
+    run: StageRun,
+    *,
+    steps: int,
+    prompts_per_step: int,
+    minibatch_size: int,
+    passes: Passes,
+    sampling: Sampling,
+    rollouts_every: int,
+) -> None:
+    """problems -> rollout -> reward -> advantage -> buffer -> loss -> update -> log/checkpoint, `steps` times.
+
+    Updates walk the batch in minibatches, `passes.epochs` times in orders of their own; a sample's sampling log-probs
+    are the denominator throughout, so after the first update the ratio is not 1 and the clip has work to do.
+    """
+    batch_size = prompts_per_step * sampling.num_completions
+    for step in run.steps(steps, parts.stateful):
+        parts.work_done(0)  # what was done between two steps is no part of either
+        parts.budget.begin()
+        judged = parts.selection.gather(partial(ask, parts, run, prompts_per_step, sampling, step), step)
+        scored = [one.scored for one in judged]
+        groups = [one.group for one in scored]
+        selected = parts.selection.select(judged, batch_size, version=step, rng=generator(run.seed(step, "buffer")))
+        with run.clock.phase("old"):
+            samples = parts.correct(selected.draws)
+        with run.clock.phase("reference"):
+            parts.penalty.prepare(samples, step)
+        with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
+            run.log(parts.oversight.before_updates(step, scored))
+
+        rng = generator(run.seed(step, "minibatches"))
+        updates = [
+            parts.learner.update(parts.objective(minibatch))
+            for _ in range(passes.epochs)
+            for minibatch in minibatches(
+                samples,
+                places=selected.places,
+                minibatch_size=minibatch_size,
+                idle_tokens=idle_length(judged),
+                deal=parts.deal,
+                rng=rng,
+            )
+        ]
+        run.log(parts.work_done(needed_tokens(groups, samples, passes)) | peak_memory())
+        run.log(generation_metrics(groups, run.clock.spent("generate")))
+        run.log(reward_metrics(scored) | advantage_metrics(judged) | mention_metrics(count_groups(groups)))
+        run.log(selection_metrics(selected, batch_size) | correction_metrics(samples) | mean_metrics(updates))
+        run.log(parts.budget.spend(groups))
+        with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
+            run.log(parts.oversight.after_updates(step, steps))
+        run.note_rollouts(shown_rows(judged, selected.draws) if step % rollouts_every == 0 else [])
+        if parts.budget.spent or parts.oversight.ended:
+            run.stop()
+
+
+def ask(
+    parts: GrpoParts, run: StageRun, prompts: int, sampling: Sampling, version: int, turn: int
+) -> list[JudgedGroup]:
+    """The `turn`-th batch of prompts, answered and judged."""
+    with run.clock.phase("generate"):
+        problems = parts.problems.take(turn, prompts)
+        groups = parts.generator.generate(problems, sampling, seed=run.seed(turn, "rollout"), version=version)
+    with run.clock.phase("reward"):
+        return parts.judge(parts.reward(groups))

@@ -1,0 +1,119 @@
+"""The term per token that is added to the surrogate: none, or a KL penalty against a frozen reference."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, final, runtime_checkable
+
+import torch
+
+from vergence.loss.kl import KlEstimator, k1, k2, k3
+from vergence.model.batch import pad
+from vergence.model.policy import Policy, load_policy
+from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
+from vergence.monitor.dials import Dials
+from vergence.recipe.grpo import GrpoStage
+from vergence.stages.context import Context, Models
+from vergence.stages.parts import (
+    feature_limits,
+    logprobs_of,
+)
+from vergence.types import Floats, TrainingSample
+
+
+@runtime_checkable
+class Penalty(Protocol):
+    """A term per token that is added to the surrogate."""
+
+    def prepare(self, samples: Sequence[TrainingSample], step: int) -> None:
+        """Once a step, before its updates: what every update over these samples needs."""
+        ...
+
+    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
+        """[B, T], or a scalar."""
+        ...
+
+
+@final
+class NoPenalty:
+    """The default: no KL term, hence no reference model (R1V2 Eq. 8 as printed)."""
+
+    def prepare(self, samples: Sequence[TrainingSample], step: int) -> None:
+        """Nothing is needed."""
+
+    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
+        """Zero."""
+        return torch.zeros((), device=logprobs.device)
+
+
+@final
+class KlPenalty:
+    """weight * KL estimate per token against a frozen reference (R1V2's text; Eq. 8 does not print it).
+
+    Its log-probs are computed once a step, for however many updates. They are not kept for samples that come out of
+    the buffer again in a later step: after an interruption they would be computed in other company, and no longer be
+    the same bit by bit.
+    """
+
+    def __init__(
+        self,
+        reference: Policy,
+        tower: Tower,
+        *,
+        weight: Callable[[int], float],
+        estimator: KlEstimator,
+        temperature: float,
+        microbatch_tokens: int,
+    ) -> None:
+        self._reference = reference
+        self._tower = tower
+        self._weight_at = weight
+        self._weight = weight(0)
+        self._estimator = estimator
+        self._temperature = temperature
+        self._microbatch_tokens = microbatch_tokens
+        self._known: dict[int, Floats] = {}
+        """Completion, by identity, to its row; of the step that was prepared."""
+
+    def prepare(self, samples: Sequence[TrainingSample], step: int) -> None:
+        """The reference's log-probs of the step's completions."""
+        self._weight = self._weight_at(step)
+        members = {
+            id(one.draw.sample.completion): (one.draw.sample.prompt, one.draw.sample.completion) for one in samples
+        }
+        rows = logprobs_of(
+            self._reference,
+            self._tower,
+            list(members.values()),
+            temperature=self._temperature,
+            microbatch_tokens=self._microbatch_tokens,
+        )
+        self._known = dict(zip(members, rows, strict=True))
+
+    def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
+        """The penalty of prepared samples."""
+        rows = [self._known[id(one.draw.sample.completion)] for one in samples]
+        return self._weight * self._estimator(logprobs, pad(rows).to(logprobs.device))
+
+
+def penalty_for(
+    section: GrpoStage, context: Context, models: Models, policy_tower: CachedTower | LiveTower, dials: Dials
+) -> tuple[Penalty, list[tuple[Policy, Tower]]]:
+    """The penalty, and the model it computes with, if any."""
+    if section.kl_weight == 0:
+        return NoPenalty(), []
+    reference = load_policy(models["policy"], context.device)
+    tower = CachedTower(
+        reference,
+        remembered=ADAPTER_OUTPUT,
+        limits=feature_limits(context),
+        pictures=policy_tower.pictures,  # both read the same pixels
+    )
+    estimators: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
+    penalty = KlPenalty(
+        reference,
+        tower,
+        weight=lambda step: section.kl_weight + dials.settings.kl,
+        estimator=estimators[section.kl_estimator],
+        temperature=section.sampling.temperature,
+        microbatch_tokens=context.recipe.compute.microbatch_tokens,
+    )
+    return penalty, [(reference, tower)]
