@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.configs import MAX_GRAD_NORM, MPO_WEIGHTS
+from benchmarks.configs import MAX_GRAD_NORM
 from benchmarks.ours_grpo import objective_of
-from benchmarks.ours_mpo import completion, mpo_parts, pair_of, with_reference
+from benchmarks.ours_mpo import completion, objective_of_pairs, pair_of, with_reference
 from benchmarks.ours_rounds import BETAS, CPU
 from benchmarks.peer import read_lines
-from vergence.advantage import effective_samples, judge
+from vergence.advantage.judging import effective_samples, judge
 from vergence.correction import stored_clip
 from vergence.data.problems import read_problems
 from vergence.loss.kl import k3
-from vergence.loss.preference import MpoWeights, RewardShift
+from vergence.loss.preference import RewardShift
 from vergence.model.batch import MICROBATCH_TOKENS, pad
 from vergence.model.family import ROLES
 from vergence.model.logprobs import Head
@@ -34,7 +34,7 @@ from vergence.model.parameters import Training, trainable_groups
 from vergence.model.policy import Policy, encode, load_policy
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
 from vergence.stages.grpo.penalty import KlPenalty, NoPenalty, Penalty
-from vergence.stages.mpo.loop import Quality, preference_parts
+from vergence.stages.mpo.objective import Quality
 from vergence.stages.parts import logprobs_of
 from vergence.types import Completion, Doubles, Draw, Origin, Prompt, RolloutGroup, ScoredGroup, TrainingSample
 from vergence.update.learner import Learner
@@ -168,8 +168,7 @@ def _train_mpo(policy: Policy, learner: Learner, setting: Setting, models: Path,
     pairs = with_reference(fresh, policy, tower)
     quality = Quality(1.0)
     quality.shift = RewardShift(0.0, 10**18, 1.0)
-    parts = mpo_parts(policy, tower, learner, quality)
-    weights = MpoWeights(*MPO_WEIGHTS)
+    objective = objective_of_pairs(policy, tower, quality, setting.beta)
     for step in range(4):
         for side in ("chosen", "rejected"):
             responses = [getattr(pair, side) for pair in pairs]
@@ -177,8 +176,8 @@ def _train_mpo(policy: Policy, learner: Learner, setting: Setting, models: Path,
             record.logprobs[f"{side}.{step}"] = now
             record.logprobs[f"ref_{side}.{step}"] = pad([one.sampler_logprobs for one in responses])
         if step == 0:
-            _keep_gradient(policy, preference_parts(parts, pairs, setting.beta, weights), record)
-        record.losses.append(learner.update(preference_parts(parts, pairs, setting.beta, weights))["loss"])
+            _keep_gradient(policy, objective(pairs), record)
+        record.losses.append(learner.update(objective(pairs))["loss"])
 
 
 def rounds_of(data: Path) -> list[list[Mapping[str, Any]]]:

@@ -11,11 +11,13 @@ from rich.console import Console
 
 from benchmarks.configs import Config, is_dead, reward
 from benchmarks.ours_rounds import RoundClock, learner_of, load, recorded
-from vergence.advantage import group_normalised, judge
-from vergence.buffer.selective import BufferLimits, SampleBuffer
+from vergence.advantage.judging import judge
+from vergence.advantage.scaling import group_normalised
+from vergence.buffer.fresh import PlainGrpo
 from vergence.correction import stored_clip
 from vergence.data.problems import Problems, read_problems
 from vergence.loss.kl import k3
+from vergence.loss.policy_gradient import clipped
 from vergence.loss.reduce import token_mean
 from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import Policy
@@ -73,8 +75,7 @@ def objective_of(policy: Policy, tower: Tower, penalty: Penalty) -> Objective:
         policy,
         tower,
         temperature=1.0,
-        clip_low=CLIP,
-        clip_high=CLIP,
+        surrogate=clipped(CLIP, CLIP),
         reduce=token_mean,
         penalty=penalty,
         microbatch_tokens=MICROBATCH_TOKENS,
@@ -93,7 +94,7 @@ def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, d
     )
     run.clock = clock.as_clock
     objective = objective_of(policy, tower, penalty)
-    selection = SampleBuffer(BufferLimits(capacity=0, exponent=1.0, max_age=1, max_uses=1))
+    selection = PlainGrpo()
     budget = Budget(tokens=math.inf, cpu_seconds=math.inf)
     learner = learner_of(policy, clock)
     parts = GrpoParts(

@@ -20,11 +20,10 @@ from vergence.loss.preference import MpoWeights
 from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import Policy, encode
 from vergence.model.vision import CachedTower, LiveTower, Tower
-from vergence.stages.mpo.loop import MpoParts, Quality, preference_parts
+from vergence.stages.mpo.objective import PairObjective, Quality, preference_objective
 from vergence.stages.parts import logprobs_of
 from vergence.stages.work import needed_by_pairs, work_done
 from vergence.types import Completion, Finish, Floats, Ints, PreferencePair, Problem, Prompt
-from vergence.update.learner import Learner
 
 SHIFT_DECAY = 0.9
 """The product's default for BCO's shift; the peer has none. It costs nothing either way."""
@@ -49,25 +48,16 @@ def with_reference(pairs: Sequence[PreferencePair], policy: Policy, tower: Tower
     return [pair_of(pair.prompt, *known[2 * place : 2 * place + 2]) for place, pair in enumerate(pairs)]
 
 
-def mpo_parts(policy: Policy, tower: Tower, learner: Learner, quality: Quality) -> MpoParts:
-    """What the preference loss reads, and nothing of what only sampling needs."""
-    unused: Any = None
-    return MpoParts(
-        policy=policy,
-        tower=tower,
-        problems=unused,
-        generator=unused,
-        at_unit_temperature=unused,
-        reward=unused,
-        pairing=unused,
-        pool=unused,
+def objective_of_pairs(policy: Policy, tower: Tower, quality: Quality, beta: float) -> PairObjective:
+    """The product's preference loss with the weights of both sides."""
+    return preference_objective(
+        policy,
+        tower,
         quality=quality,
-        check=lambda members: None,
-        work_done=work_done([policy.meter], [tower]),
+        beta=beta,
+        weights=MpoWeights(*MPO_WEIGHTS),
         microbatch_tokens=MICROBATCH_TOKENS,
-        learner=learner,
-        gauge=lambda step, total: {},
-        watch=lambda step, groups: {},
+        check=lambda members: None,
     )
 
 
@@ -76,8 +66,9 @@ def run_mpo(config: Config, models: Path, clock: RoundClock) -> Callable[[int], 
     policy = load(config, models, clock)
     problems = problems_of(config, models)
     rows = read_lines(models / "data" / config.name / "pairs.jsonl")
-    parts = mpo_parts(policy, LiveTower(policy), learner_of(policy, clock), Quality(SHIFT_DECAY))
-    weights = MpoWeights(*MPO_WEIGHTS)
+    tower, learner = LiveTower(policy), learner_of(policy, clock)
+    objective = objective_of_pairs(policy, tower, Quality(SHIFT_DECAY), config.beta)
+    work = work_done([policy.meter], [tower])
 
     def places(step: int) -> list[int]:
         return [(step * config.prompts + place) % len(rows) for place in range(config.prompts)]
@@ -95,11 +86,11 @@ def run_mpo(config: Config, models: Path, clock: RoundClock) -> Callable[[int], 
             # tokenised again: the peer's collator does it in every step
             prompts = [encode(policy, pair.prompt.problem) for pair in pairs]
             current = [pair_of(prompt, pair.chosen, pair.rejected) for prompt, pair in zip(prompts, pairs, strict=True)]
-            parts.work_done(0)
-            parts.learner.update(recorded(preference_parts(parts, current, config.beta, weights), clock))
+            work(0)
+            learner.update(recorded(objective(current), clock))
             tokens = sum(len(one.token_ids) for pair in current for one in (pair.chosen, pair.rejected))
             clock.extra |= {"trained_tokens": tokens, "optimizer_steps": 1}
-            clock.extra |= parts.work_done(needed_by_pairs((), current))
+            clock.extra |= work(needed_by_pairs((), current))
             clock.take()
 
     return train

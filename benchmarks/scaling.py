@@ -61,7 +61,8 @@ def _bench(models: Path) -> Callable[[Mapping[str, int]], dict[str, float]]:
 
     from benchmarks.ours_grpo import HashReward, objective_of, problems_of
     from benchmarks.ours_rounds import RoundClock, learner_of, load
-    from vergence.advantage import effective_samples, group_normalised, judge
+    from vergence.advantage.judging import effective_samples, judge
+    from vergence.advantage.scaling import group_normalised
     from vergence.correction import stored_clip
     from vergence.model.batch import MICROBATCH_TOKENS
     from vergence.model.policy import encode

@@ -51,12 +51,27 @@ def parser() -> argparse.ArgumentParser:
     _add_set(run)
     run.add_argument("--stop-after", metavar="STAGE", help="stop when this stage is done")
     _add_verbosity(run)
+    run.add_argument(
+        "--until-input-ends",
+        action="store_true",
+        help="stop at once when standard input ends, as it does when the program that holds it ends",
+    )
 
     demo = _command(commands, "demo", _demo, "the built-in digits recipe: the whole method, offline, in minutes")
     demo.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/digits-seedSEED)")
     _add_set(demo)
     demo.add_argument("--stop-after", metavar="STAGE", help="stop when this stage is done")
     _add_verbosity(demo)
+
+    study = _command(commands, "study", _study, "run variants of a recipe over seeds and compare them")
+    study.add_argument("study", type=Path, metavar="FILE", help="a study file (docs/studies.md)")
+    study.add_argument("--out", type=Path, metavar="DIR", help="study directory (default: runs/NAME)")
+    study.add_argument("--processes", type=_positive, metavar="N", help="runs at a time (default: one for each core)")
+    study.add_argument("--seeds", type=_seeds, default=(), metavar="0,1", help="run only these of the study's seeds")
+    only = study.add_mutually_exclusive_group()
+    only.add_argument("--plan", action="store_true", help="print what would be run, and run nothing")
+    only.add_argument("--table", action="store_true", help="write tables and figures of what is there; run nothing")
+    study.add_argument("--quiet", action="store_true", help="print nothing but errors")
 
     check = _command(commands, "check", _check, "validate a recipe without running anything")
     check.add_argument("recipe", metavar="RECIPE")
@@ -83,6 +98,14 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
+    from vergence.commands.reward_model_door import add_reward_model
+
+    add_reward_model(commands, _quieten_threads)
+
+    from vergence.commands.sampling_door import add_sampling
+
+    add_sampling(commands, _quieten_threads)
+
     report = _command(commands, "report", _report, "rebuild the report of a run")
     report.add_argument("run", type=Path, metavar="RUN_DIR")
 
@@ -102,14 +125,40 @@ def _run(options: argparse.Namespace) -> None:
 
     recipe = load_recipe(options.recipe, options.set)
     _quieten_threads()
+    if options.until_input_ends:
+        from vergence.commands.lifeline import stop_with_input
+
+        stop_with_input()
     from vergence.commands.run import run_command
 
     run_command(recipe, options.out, stop_after=options.stop_after, quiet=options.quiet, verbose=options.verbose)
 
 
 def _demo(options: argparse.Namespace) -> None:
-    options.recipe = "digits"
+    options.recipe, options.until_input_ends = "digits", False
     _run(options)
+
+
+def _study(options: argparse.Namespace) -> None:
+    from vergence.study.load import load_study
+    from vergence.study.plan import default_directory, make_plan, of_seeds, plan_lines
+
+    study = load_study(options.study)
+    plan = make_plan(study, str(options.study))
+    jobs = of_seeds(plan, options.seeds)
+    if options.plan:
+        print("\n".join(plan_lines(plan, jobs)))
+        return
+    _quieten_threads()
+    from vergence.commands.study import study_command
+
+    study_command(
+        plan,
+        () if options.table else jobs,
+        options.out or default_directory(study),
+        processes=options.processes,
+        quiet=options.quiet,
+    )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -201,6 +250,17 @@ def _count(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"must not be negative, found {value}")
     return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, found {value}")
+    return value
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(_count(part) for part in text.split(",")))
 
 
 def _quieten_threads() -> None:

@@ -169,6 +169,8 @@ class Draw:
     origin: Origin
     age: int
     """Policy versions between sampling and this update; 0 when fresh."""
+    uses: int = 0
+    """How often the sample has been replayed, this time included; 0 when fresh."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +182,8 @@ class TrainingSample:
     """[T] log-probs under the policy that the clip is centred on."""
     weights: Floats
     """[T] off-policy correction; 1.0 when the sample is fresh."""
+    truncated: int = 0
+    """Tokens whose weight would have been larger than the correction's limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,9 +24,10 @@ from transformers import (
     Qwen3NextModel,
 )
 
+from unit.builders import surrogate_input
 from vergence.errors import ModelError
 from vergence.loss.kl import k3
-from vergence.loss.policy_gradient import clipped_surrogate
+from vergence.loss.policy_gradient import clipped
 from vergence.loss.reduce import token_mean
 from vergence.model.batch import collate, pad
 from vergence.model.family import Role
@@ -399,7 +400,7 @@ def loss_part(
 ) -> LossPart:
     """The clipped surrogate with a penalty, over one round."""
     now = logprobs(members)
-    surrogate = clipped_surrogate(now, old, advantages, torch.ones_like(now), clip_low=0.2, clip_high=0.2)
+    surrogate = clipped(0.2, 0.2)(surrogate_input(now, old, advantages))
     terms = surrogate.loss if fixed is None else surrogate.loss + beta * k3(now, fixed)
     loss = token_mean(terms, mask, int(mask.sum()), len(members))
     return LossPart(loss, {"clipped": surrogate.clipped.float().mean()})

@@ -9,10 +9,17 @@ import torch
 from rich.console import Console
 
 from flow.test_forward import CPU, world  # noqa: F401 - the fixture
-from vergence.advantage import group_normalised, judge
-from vergence.buffer.selective import BufferLimits, SampleBuffer
-from vergence.correction import decoupled, stored_clip
+from vergence.advantage.judging import judge
+from vergence.advantage.scaling import group_normalised
+from vergence.buffer.dynamic import DynamicSampling
+from vergence.buffer.entries import single_samples, whole_groups
+from vergence.buffer.episode import EpisodeBuffer
+from vergence.buffer.fresh import DropDead, PlainGrpo
+from vergence.buffer.mixed import MixedAdvantages, StaleAdvantages
+from vergence.buffer.selective import BufferLimits, SampleBuffer, lowest_first, oldest_first
+from vergence.correction import decoupled, per_sequence, per_token, stored_clip
 from vergence.data.problems import Problems
+from vergence.loss.policy_gradient import by_origin, clipped, shaped
 from vergence.loss.reduce import sequence_mean, token_mean
 from vergence.model.batch import collate
 from vergence.model.forward import token_scores
@@ -26,6 +33,7 @@ from vergence.rollout.local import LocalGenerator
 from vergence.run.journal import Journal
 from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
+from vergence.scoring.scorer import PreferenceScorer
 from vergence.stages.budget import Budget
 from vergence.stages.grpo.loop import GrpoParts, train_grpo
 from vergence.stages.grpo.objective import surrogate_objective
@@ -38,6 +46,7 @@ from vergence.update.learner import Learner
 from vergence.update.minibatch import deal_samples
 from vergence.update.schedule import constant
 
+CLIP = clipped(0.2, 0.2)
 SAMPLING = Sampling(num_completions=4, max_new_tokens=6, temperature=1.0)
 
 
@@ -65,13 +74,17 @@ def train(
     folder,
     *,
     steps,
-    capacity,
+    selection,
     learning_rate=1e-3,
     blind_after=10**9,
     correction="decoupled",
+    level=per_token,
+    surrogate=CLIP,
     live=False,
+    minibatch_size=8,
+    deal=deal_samples,
 ):
-    """A few steps of the real loop; returns the rows it logged and the buffer."""
+    """A few steps of the real loop; returns the rows it logged."""
     roles = {
         "vision": Training(not live, learning_rate, 0.0),
         "adapter": Training(False, learning_rate, 0.0),
@@ -88,7 +101,6 @@ def train(
             microbatch_tokens=10_000,
         )
 
-    buffer = SampleBuffer(BufferLimits(capacity=capacity, exponent=1.0, max_age=10, max_uses=10))
     learner = Learner(trainable_groups(policy, roles), betas=(0.9, 0.99), clip_norm=1.0, schedule=constant())
     budget = Budget(tokens=math.inf, cpu_seconds=math.inf)
     parts = GrpoParts(
@@ -96,27 +108,26 @@ def train(
         generator=LocalGenerator(policy, tower),
         reward=EvenReward(blind_after),
         judge=lambda scored: judge(scored, group_normalised),
-        selection=buffer,
-        correct=decoupled(proximal, 2.0) if correction == "decoupled" else stored_clip(),
+        selection=selection,
+        correct=decoupled(proximal, 2.0, level) if correction == "decoupled" else stored_clip(),
         penalty=NoPenalty(),
         objective=surrogate_objective(
             policy,
             tower,
             temperature=1.0,
-            clip_low=0.2,
-            clip_high=0.2,
+            surrogate=surrogate,
             reduce=token_mean,
             penalty=NoPenalty(),
             microbatch_tokens=10_000,
             check=lambda members: compare_with_plain(policy, tower, members, temperature=1.0),
         ),
-        deal=deal_samples,
+        deal=deal,
         meter=policy.meter,
         work_done=work_done([policy.meter], [tower]),
         learner=learner,
         oversight=Unwatched(),
         budget=budget,
-        stateful={"learner": learner, "selection": buffer, "budget": budget},
+        stateful={"learner": learner, "selection": selection, "budget": budget},
     )
     run = StageRun(folder, "grpo", seed=0, checkpoint_every=100, progress=Progress(Console(), Verbosity.QUIET))
     logged = []
@@ -133,14 +144,20 @@ def train(
             run,
             steps=steps,
             prompts_per_step=4,
-            minibatch_size=8,
+            minibatch_size=minibatch_size,
             passes=Passes(epochs=1, reference=False, proximal=correction == "decoupled"),
             sampling=SAMPLING,
             rollouts_every=100,
         )
     finally:
         Journal.append = original
-    return [row for row in logged if "wall_seconds" in row], buffer
+    return [row for row in logged if "wall_seconds" in row]
+
+
+def kept(capacity, *, unit=single_samples, leaving=oldest_first, advantages=None):
+    """The Selective Sample Buffer."""
+    limits = BufferLimits(capacity=capacity, exponent=1.0, max_age=10, max_uses=10, target=1.0)
+    return SampleBuffer(limits, unit, leaving, advantages or StaleAdvantages())
 
 
 @pytest.fixture
@@ -150,45 +167,121 @@ def fresh_policy(world, tmp_path):  # noqa: F811
     return load_policy(tmp_path / "policy", CPU), problems
 
 
-@pytest.mark.parametrize("correction", ["decoupled", "clip"])
-def test_with_an_unchanged_policy_a_replayed_sample_has_ratio_and_weight_one(fresh_policy, tmp_path, correction):
+def in_order(samples, count, rng):
+    """Minibatches without a shuffle."""
+    return [tuple(samples[part::count]) for part in range(count)]
+
+
+@pytest.mark.parametrize("level", [per_token, per_sequence])
+def test_with_an_unchanged_policy_a_replayed_sample_has_ratio_exactly_one(fresh_policy, tmp_path, level):
+    """From the second step on every group ties, so the update is made of replayed samples alone, in one minibatch and
+    in the order in which the correction computed them: the same arithmetic twice. Then the ratio to the recomputed
+    policy is 1 to the last bit. What sampling stored comes from another arithmetic, so the weights are 1 but for
+    rounding."""
     policy, problems = fresh_policy
-    rows, _ = train(policy, problems, tmp_path, steps=4, capacity=64, learning_rate=0.0, correction=correction)
+    options = {"learning_rate": 0.0, "blind_after": 1, "level": level, "minibatch_size": 16, "deal": in_order}
+    rows = train(policy, problems, tmp_path, steps=3, selection=kept(64), **options)
+    for row in rows[1:]:
+        assert row["buffer/replay_share"] == 1.0
+        assert row["loss/ratio_mean_replay"] == 1.0
+        assert row["loss/ratio_max"] == 1.0
+        assert row["loss/clip_fraction"] == 0.0
+        assert row["buffer/weight_mean"] == pytest.approx(1.0, abs=1e-5)
+        assert row["buffer/weight_max"] == pytest.approx(1.0, abs=1e-5)
+        assert row["buffer/weight_truncated"] == 0.0
+
+
+@pytest.mark.parametrize("correction", ["decoupled", "clip"])
+def test_in_other_company_the_ratio_is_one_but_for_rounding(fresh_policy, tmp_path, correction):
+    """Shuffled into minibatches with fresh samples, sums are taken in another order."""
+    policy, problems = fresh_policy
+    rows = train(policy, problems, tmp_path, steps=4, selection=kept(64), learning_rate=0.0, correction=correction)
     replaying = [row for row in rows if row["buffer/replay_share"] > 0]
     assert len(replaying) >= 2
     for row in replaying:
         assert row["loss/ratio_mean_replay"] == pytest.approx(1.0, abs=1e-5)
+        assert row["loss/ratio_max"] == pytest.approx(1.0, abs=1e-5)
         assert row["buffer/weight_mean"] == pytest.approx(1.0, abs=1e-5)
 
 
 def test_the_buffer_fills_the_batch_and_replay_moves_the_weights_when_nothing_fresh_can(fresh_policy, tmp_path):
     """From the third step on every group ties. Without a buffer nothing is learnt; with one the weights still move."""
     policy, problems = fresh_policy
-    rows, buffer = train(policy, problems, tmp_path, steps=4, capacity=64, blind_after=2)
+    buffer = kept(64)
+    rows = train(policy, problems, tmp_path, steps=4, selection=buffer, blind_after=2)
     assert rows[0]["buffer/replay_share"] == 0
     assert [row["effective/fresh"] for row in rows[2:]] == [0.0, 0.0]
+    assert [row["effective/fresh_samples"] for row in rows[2:]] == [0.0, 0.0]
     assert [row["buffer/replay_share"] for row in rows[2:]] == [1.0, 1.0]
     assert rows[2]["effective/batch"] > 0
     assert rows[2]["updates"] > 0
     assert rows[2]["gradient_norm"] > 0
     assert rows[3]["buffer/age_max"] == 3
+    assert rows[3]["buffer/uses_1"] < 1.0
     assert len(buffer) > 0
 
 
-def test_without_a_buffer_a_step_of_ties_makes_no_update(fresh_policy, tmp_path):
+@pytest.mark.parametrize("selection", [kept(0), PlainGrpo(), DropDead(), DynamicSampling(groups=4, max_batches=2)])
+def test_without_past_samples_a_step_of_ties_makes_no_update(fresh_policy, tmp_path, selection):
     policy, problems = fresh_policy
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
-    rows, buffer = train(policy, problems, tmp_path, steps=2, capacity=0, blind_after=0)
+    rows = train(policy, problems, tmp_path, steps=2, selection=selection, blind_after=0)
     assert [row["updates"] for row in rows] == [0.0, 0.0]
-    assert len(buffer) == 0
+    assert [row["buffer/size"] for row in rows] == [0.0, 0.0]
     assert all(torch.equal(before[name], value) for name, value in policy.model.state_dict().items())
+
+
+def test_capacity_zero_and_plain_grpo_train_the_same_weights(fresh_policy, tmp_path, world):  # noqa: F811
+    policy, problems = fresh_policy
+    train(policy, problems, tmp_path / "zero", steps=2, selection=kept(0))
+    again = load_policy(tmp_path / "policy", CPU)
+    train(again, problems, tmp_path / "none", steps=2, selection=PlainGrpo())
+    ours, theirs = policy.model.state_dict(), again.model.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+@pytest.mark.parametrize(
+    ("selection", "surrogate"),
+    [
+        (kept(64, unit=whole_groups, leaving=lowest_first), CLIP),
+        (kept(64, advantages=MixedAdvantages(group_normalised, 10)), CLIP),
+        (kept(64), by_origin(CLIP, shaped(0.1))),
+        (EpisodeBuffer(exponent=1.0, episode=1000), CLIP),
+    ],
+)
+def test_every_way_to_replay_goes_through_the_training_step(fresh_policy, tmp_path, selection, surrogate):
+    policy, problems = fresh_policy
+    correction = "decoupled" if surrogate is CLIP else "stored"
+    rows = train(
+        policy,
+        problems,
+        tmp_path,
+        steps=4,
+        selection=selection,
+        surrogate=surrogate,
+        correction=correction,
+        blind_after=2,
+    )
+    assert all(row["buffer/replay_share"] == 1.0 and row["gradient_norm"] > 0 for row in rows[2:])
+    assert all(row["effective/batch"] <= 1.0 and np.isfinite(row["loss"]) for row in rows)
+
+
+def test_dynamic_sampling_asks_for_fresh_groups_until_the_batch_is_full(fresh_policy, tmp_path):
+    policy, problems = fresh_policy
+    selection = DynamicSampling(groups=4, max_batches=6)
+    rows = train(policy, problems, tmp_path, steps=3, selection=selection)
+    for row in rows:
+        assert row["rollout/groups"] == 4 * row["rollout/batches"]
+        assert row["rollout/groups_used"] == 4 or row["rollout/batches"] == 6
+        assert row["buffer/replay_share"] == 0.0
+    assert sum(row["rollout/batches"] for row in rows) == selection.state_dict()["asked"]
 
 
 def test_the_vision_tower_is_trained_only_where_it_is_not_frozen(fresh_policy, tmp_path):
     policy, problems = fresh_policy
     for live, folder in ((False, "frozen"), (True, "live")):
         before = {name: value.clone() for name, value in policy.model.named_parameters()}
-        train(policy, problems, tmp_path / folder, steps=1, capacity=16, live=live)
+        train(policy, problems, tmp_path / folder, steps=1, selection=kept(16), live=live)
         moved = {name for name, value in policy.model.named_parameters() if not torch.equal(before[name], value)}
         assert any("multi_modal_projector" in name for name in moved)
         assert any("vision_tower" in name for name in moved) is live
@@ -196,7 +289,7 @@ def test_the_vision_tower_is_trained_only_where_it_is_not_frozen(fresh_policy, t
 
 def test_reinforcement_raises_what_is_rewarded(fresh_policy, tmp_path):
     policy, problems = fresh_policy
-    rows, _ = train(policy, problems, tmp_path, steps=25, capacity=64, learning_rate=3e-3)
+    rows = train(policy, problems, tmp_path, steps=25, selection=kept(64), learning_rate=3e-3)
     rewards = [row["reward/accuracy"] for row in rows]
     assert np.mean(rewards[-5:]) > np.mean(rewards[:5]) + 0.15
 
@@ -224,8 +317,7 @@ def test_one_update_has_the_gradient_of_the_formula_written_out_plainly(fresh_po
         policy,
         tower,
         temperature=1.0,
-        clip_low=0.2,
-        clip_high=0.2,
+        surrogate=CLIP,
         reduce=sequence_mean,
         penalty=NoPenalty(),
         microbatch_tokens=10_000,
@@ -238,9 +330,9 @@ def test_one_update_has_the_gradient_of_the_formula_written_out_plainly(fresh_po
         scores = token_scores(policy, collate([(prompt, one)], CPU), temperature=1.0, tower=tower).logprobs[0]
         for place in range(len(one.token_ids)):
             ratio = torch.exp(scores[place] - float(sample.old_logprobs[place]))
-            clipped = min(max(float(ratio.detach()), 0.8), 1.2)
-            unclipped = float(ratio.detach()) * advantage <= clipped * advantage
-            term = ratio * advantage if unclipped else torch.tensor(clipped * advantage)
+            bounded = min(max(float(ratio.detach()), 0.8), 1.2)
+            unclipped = float(ratio.detach()) * advantage <= bounded * advantage
+            term = ratio * advantage if unclipped else torch.tensor(bounded * advantage)
             total = total - term / len(one.token_ids) / len(members)
     assert part.loss.item() == pytest.approx(total.item(), abs=1e-6)
     weight = policy.model.model.multi_modal_projector.linear_2.weight
@@ -263,7 +355,7 @@ def test_computing_in_bfloat16_stays_close_and_still_learns(fresh_policy, tmp_pa
         rough = token_scores(half, batch, temperature=1.0, tower=CachedTower(half)).logprobs
     assert rough.dtype == torch.float32
     assert 0 < float((exact - rough).abs().max()) < 0.3
-    rows, _ = train(half, problems, tmp_path, steps=2, capacity=16)
+    rows = train(half, problems, tmp_path, steps=2, selection=kept(16))
     assert all(np.isfinite(row["loss"]) for row in rows)
     assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
 
@@ -276,8 +368,9 @@ def test_a_reward_model_scores_the_same_after_saving_and_equal_completions_once(
     doubled = replace(groups[0], completions=groups[0].completions * 2)
     save_reward_model(model, tmp_path / "rm", example_question="sum?")
     again = load_reward_model(tmp_path / "rm", CPU)
-    for ours, theirs in zip(model.scores(groups), again.scores(groups), strict=True):
+    scorer, restored = (PreferenceScorer(one, one.calibration) for one in (model, again))
+    for ours, theirs in zip(scorer.scores(groups), restored.scores(groups), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    np.testing.assert_allclose(model.scores([doubled])[0], np.tile(model.scores(groups)[0], 2), atol=1e-5)
-    raw = model.uncalibrated().scores(groups)[0]
-    np.testing.assert_allclose(model.scores(groups)[0], (raw - 0.5) / 2.0, atol=1e-6)
+    np.testing.assert_allclose(scorer.scores([doubled])[0], np.tile(scorer.scores(groups)[0], 2), atol=1e-5)
+    raw = scorer.uncalibrated().scores(groups)[0]
+    np.testing.assert_allclose(scorer.scores(groups)[0], (raw - 0.5) / 2.0, atol=1e-6)

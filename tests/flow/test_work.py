@@ -15,6 +15,7 @@ from families import NAMES, picture_problems, tiny_policy
 from torch import Tensor
 
 from vergence.loss.kl import k3
+from vergence.loss.policy_gradient import clipped
 from vergence.loss.reduce import token_mean
 from vergence.model.family import Role
 from vergence.model.fused import FusedDecoder
@@ -153,8 +154,7 @@ def update(
         policy,
         tower,
         temperature=1.0,
-        clip_low=0.2,
-        clip_high=0.2,
+        surrogate=clipped(0.2, 0.2),
         reduce=token_mean,
         penalty=penalty,
         microbatch_tokens=microbatch_tokens,

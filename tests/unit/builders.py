@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vergence.loss.policy_gradient import SurrogateInput
 from vergence.types import (
     Completion,
     Draw,
@@ -120,6 +121,26 @@ def training_sample(advantage: float, logprobs: Sequence[float], weights: Sequen
     one = draw(sample(advantage, logprobs=logprobs))
     return TrainingSample(
         one, np.array(logprobs, np.float32), np.array(weights or [1.0] * len(logprobs), dtype=np.float32)
+    )
+
+
+def surrogate_input(
+    logprobs: torch.Tensor,
+    old_logprobs: torch.Tensor,
+    advantages: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    *,
+    mask: torch.Tensor | None = None,
+    replayed: torch.Tensor | None = None,
+) -> SurrogateInput:
+    """Fresh, with weights of 1 and no padding unless others are given."""
+    return SurrogateInput(
+        logprobs,
+        old_logprobs,
+        advantages,
+        torch.ones_like(old_logprobs) if weights is None else weights,
+        torch.ones_like(old_logprobs, dtype=torch.bool) if mask is None else mask,
+        torch.zeros(len(advantages), dtype=torch.bool) if replayed is None else replayed,
     )
 
 

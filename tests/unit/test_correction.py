@@ -1,14 +1,12 @@
-"""Denominators and weights of replayed samples: by hand, and by enumerating a tiny policy."""
+"""Denominators and weights of replayed samples, by hand. What they do to gradients: tests/unit/test_unbiased.py."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 
-from vergence.correction import Proximal, correction_metrics, decoupled, stored_clip
-from vergence.loss.policy_gradient import clipped_surrogate
+from vergence.correction import Proximal, correction_metrics, decoupled, per_sequence, per_token, stored_clip
 from vergence.types import Draw, Origin
 
 from .builders import draw, sample
@@ -43,10 +41,12 @@ def test_fresh_samples_keep_the_samplers_logprobs_and_weight_one() -> None:
     assert [1.0, 1.0] == one.weights.tolist()
 
 
-def test_an_unchanged_policy_gives_weights_of_exactly_one() -> None:
+@pytest.mark.parametrize("level", [per_token, per_sequence])
+def test_an_unchanged_policy_gives_weights_of_exactly_one(level) -> None:
     logprobs = [-0.1, -2.7182817, -11.3]
-    (one,) = decoupled(now(logprobs), 2.0)([replay(*logprobs)])
+    (one,) = decoupled(now(logprobs), 2.0, level)([replay(*logprobs)])
     assert [1.0, 1.0, 1.0] == one.weights.tolist()
+    assert 0 == one.truncated
 
 
 def test_decoupled_weights_by_hand() -> None:
@@ -54,6 +54,24 @@ def test_decoupled_weights_by_hand() -> None:
     (one,) = decoupled(now([-0.5, -3.0, -1.0]), 2.0)([replay(-1.0, -2.0, -4.0)])
     assert pytest.approx([1.6487212707, 0.3678794412, 2.0]) == one.weights.tolist()
     assert [-0.5, -3.0, -1.0] == one.old_logprobs.tolist()
+    assert 1 == one.truncated
+
+
+def test_a_sequences_weight_is_the_product_of_its_tokens_ratios() -> None:
+    """e^0.5 * e^-1 * e^0.75 = e^0.25 for each token; e^3 is held at 2 for each."""
+    below, above = decoupled(now([-0.5, -3.0, -1.0], [-1.0, -1.0]), 2.0, per_sequence)(
+        [replay(-1.0, -2.0, -1.75), replay(-2.0, -3.0)]
+    )
+    assert pytest.approx([math.exp(0.25)] * 3) == below.weights.tolist()
+    assert [2.0, 2.0] == above.weights.tolist()
+    assert (0, 2) == (below.truncated, above.truncated)
+    assert np.float32 == below.weights.dtype
+
+
+def test_a_sequence_that_has_become_likelier_beyond_all_bounds_gets_the_limit() -> None:
+    """A hundred tokens, each e^2 times likelier: e^200 is more than a float32 holds."""
+    (one,) = decoupled(now([-1.0] * 100), 3.0, per_sequence)([replay(*[-3.0] * 100)])
+    assert {3.0} == set(one.weights.tolist())
 
 
 def test_recomputed_logprobs_go_to_the_replayed_samples_in_order() -> None:
@@ -74,61 +92,28 @@ def test_stored_clip_centres_on_the_sampler_and_weighs_nothing() -> None:
 
 
 def test_metrics_by_hand() -> None:
-    """Weights 1, 2, 3 over two replayed samples: mean 2, (1 + 2 + 3)^2 / (3 * 14) = 36/42. Fresh ones stay out."""
-    logs = [0.0, math.log(2), math.log(3)]
-    correct = decoupled(now(logs[:2], logs[2:]), 10.0)
+    """Ratios 1, 2, 6 over two replayed samples, the last held at 3: weights 1, 2, 3 with mean 2, variance 2/3 and
+    (1 + 2 + 3)^2 / (3 * 14) = 36/42; one token of three is truncated. Fresh ones stay out."""
+    logs = [0.0, math.log(2), math.log(6)]
+    correct = decoupled(now(logs[:2], logs[2:]), 3.0)
     metrics = correction_metrics(correct([fresh(-5.0), replay(0.0, 0.0), replay(0.0)]))
-    assert pytest.approx({"buffer/weight_mean": 2.0, "buffer/effective_sample_size": 36 / 42}) == metrics
+    expected = {
+        "buffer/weight_mean": 2.0,
+        "buffer/weight_std": math.sqrt(2 / 3),
+        "buffer/weight_max": 3.0,
+        "buffer/weight_truncated": 1 / 3,
+        "buffer/effective_sample_size": 36 / 42,
+    }
+    assert pytest.approx(expected) == metrics
 
 
 @pytest.mark.parametrize("draws", [[], [fresh(-1.0)]])
 def test_metrics_without_replay_say_that_nothing_was_corrected(draws: list[Draw]) -> None:
     metrics = correction_metrics(decoupled(unreachable, 2.0)(draws))
-    assert {"buffer/weight_mean": 1.0, "buffer/effective_sample_size": 1.0} == metrics
-
-
-# ── a policy of one step and three actions, small enough to enumerate ────────────────────────────────────────────
-
-LOGITS = [0.4, -0.3, 0.1]
-BEHAVIOUR = [0.2, 0.7, 0.1]
-ADVANTAGES = [1.0, -0.5, 2.0]
-
-
-def exact_gradient() -> list[float]:
-    """d/d logit_k of sum_a pi_a A_a = pi_k (A_k - sum_a pi_a A_a)."""
-    total = sum(math.exp(logit) for logit in LOGITS)
-    pi = [math.exp(logit) / total for logit in LOGITS]
-    mean = sum(p * a for p, a in zip(pi, ADVANTAGES, strict=True))
-    return [p * (a - mean) for p, a in zip(pi, ADVANTAGES, strict=True)]
-
-
-def expected_gradient(limit: float) -> list[float]:
-    """Under the behaviour policy, the expectation of what the loss of a replayed action pushes the logits by."""
-    logits = torch.tensor(LOGITS, requires_grad=True)
-    expectation = [0.0, 0.0, 0.0]
-    for action in range(3):
-        logprob = logits.log_softmax(0)[action].view(1, 1)
-        one = replay(math.log(BEHAVIOUR[action]), advantage=ADVANTAGES[action])
-        (corrected,) = decoupled(now([logprob.item()]), limit)([one])
-        loss = clipped_surrogate(
-            logprob,
-            torch.from_numpy(corrected.old_logprobs)[None],
-            torch.tensor([one.sample.advantage]),
-            torch.from_numpy(corrected.weights)[None],
-            clip_low=0.2,
-            clip_high=0.2,
-        ).loss
-        (gradient,) = torch.autograd.grad(loss.sum(), logits)
-        for k, value in enumerate(gradient.tolist()):
-            expectation[k] -= BEHAVIOUR[action] * value
-    return expectation
-
-
-def test_without_truncation_the_replayed_gradient_is_unbiased() -> None:
-    assert pytest.approx(exact_gradient(), abs=1e-6) == expected_gradient(limit=1e9)
-
-
-def test_truncation_is_what_makes_it_biased() -> None:
-    """The third action's weight is about 3.3, so a limit of 1 must show."""
-    error = max(abs(a - b) for a, b in zip(exact_gradient(), expected_gradient(limit=1.0), strict=True))
-    assert error > 0.05
+    assert metrics == {
+        "buffer/weight_mean": 1.0,
+        "buffer/weight_std": 0.0,
+        "buffer/weight_max": 1.0,
+        "buffer/weight_truncated": 0.0,
+        "buffer/effective_sample_size": 1.0,
+    }

@@ -20,10 +20,12 @@ from vergence.run.directory import StageRow
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted(path for path in (ROOT / "docs").rglob("*.md") if "results" not in path.relative_to(ROOT).parts)
 PAGES = [*DOCS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+RECIPE_PAGES = [path for path in PAGES if path.name != "studies.md"]
+"""Their TOML is recipes; that of studies.md is checked by tests/unit/study/test_load.py."""
 SOURCES = sorted((ROOT / "vergence").rglob("*.py"))
 
 KINDS = ["reward", "effective", "buffer", "loss", "mpo", "pairs", "rollout", "hallucination", "perception", "tuning"]
-KINDS += ["held_out", "seconds", "work", "memory", "spent"]
+KINDS += ["agreement", "held_out", "seconds", "work", "memory", "spent"]
 METRIC = re.compile(rf"(?:{'|'.join(KINDS)})/[a-z0-9_]*[a-z0-9]")
 PHASES = {"generate", "reward", "old", "reference", "monitor", "forward", "backward", "optimizer"}
 PLAIN = {
@@ -43,13 +45,16 @@ COMPOSED = {
         "held_out/pair_accuracy_corruption",
         "held_out/pair_accuracy_elsewhere",
     },
-    "reward/": {"reward/accuracy", "reward/format", "reward/preference"},
+    "reward/": {"reward/accuracy", "reward/format", "reward/preference", "reward/overlong"},
+    "agreement/concordance_of_": {"agreement/concordance_of_CATEGORY"},
     "pairs/refused_": {
         "pairs/refused_entailment",
         "pairs/refused_length",
         "pairs/refused_margin",
         "pairs/refused_per_prompt",
     },
+    "buffer/age_": {f"buffer/age_{ages}" for ages in ("0", "1", "2_3", "4_7", "8_15", "16_31", "32_63", "64_up")},
+    "buffer/uses_": {f"buffer/uses_{uses}" for uses in ("1", "2_3", "4_7", "8_up")},
     "seconds/": {f"seconds/{phase}" for phase in PHASES},
 }
 """Metrics whose names the code puts together, by what they begin with there."""
@@ -255,7 +260,9 @@ def test_the_table_of_reward_presets_says_what_the_schema_fixes() -> None:
 
 
 def test_whole_recipes_in_the_documents_are_valid(tmp_path: Path) -> None:
-    recipes = [block for path in PAGES for block in blocks(path.read_text(), "toml") if block.startswith("name = ")]
+    recipes = [
+        block for path in RECIPE_PAGES for block in blocks(path.read_text(), "toml") if block.startswith("name = ")
+    ]
     assert recipes
     for recipe in recipes:
         (tmp_path / "recipe.toml").write_text(recipe)
@@ -268,7 +275,9 @@ def test_parts_of_recipes_in_the_documents_are_valid(tmp_path: Path) -> None:
         '[[stage]]\ntype = "load"\npath = "m"\n'
     )
     stage = '[[stage]]\ntype = "mpo"\npairs.judge = "rules"\n'
-    parts = [block for path in PAGES for block in blocks(path.read_text(), "toml") if not block.startswith("name = ")]
+    parts = [
+        block for path in RECIPE_PAGES for block in blocks(path.read_text(), "toml") if not block.startswith("name = ")
+    ]
     for part in parts:
         tables = dict.fromkeys(("[features]", "[compute]", "[[stage]]"), data)
         before = {"[data]": 'name = "part"\n'} | tables | {"[stage.": data + stage}

@@ -55,7 +55,7 @@ def test_the_ground_floor_stands_on_nothing_else_of_ours(name: str) -> None:
     assert set(imports(HOUSE / f"{name}.py")) <= ground
 
 
-METHOD = ["loss", "reward", "pairs", "advantage.py", "buffer.py", "correction.py", "monitor/mentions.py"]
+METHOD = ["loss", "reward", "pairs", "advantage", "buffer.py", "correction.py", "monitor/mentions.py"]
 MACHINERY = ["vergence.stages", "vergence.run", "vergence.recipe", "vergence.model", "vergence.digits"]
 
 

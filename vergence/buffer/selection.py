@@ -16,6 +16,21 @@ Ask = Callable[[int], list[JudgedGroup]]
 """The number of a batch of prompts -> its groups, sampled, scored and judged."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a step sampled, and how much of it could teach."""
+
+    batches: int
+    """Batches of prompts that were asked for."""
+    groups: int
+    groups_used: int
+    """Groups with a fresh sample in the update."""
+    samples: int
+    """Completions."""
+    effective_samples: int
+    """Completions with an advantage, whether they were used or left over."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Selected:
     """The batch of a step."""
@@ -26,6 +41,7 @@ class Selected:
     samples without advantage out of the computation changes no gradient; as many as `draws` where they do not."""
     kept: int
     """Samples in the buffer after this step; 0 where there is none."""
+    sampled: Sampled
 
 
 @runtime_checkable

@@ -3,10 +3,9 @@
     {"id": "7", "question": "sum?", "images": ["images/7.png"], "answer": "15"}
 
 Optional keys: `category`, `objects` and `mentions` (what is visible, and the expression that finds claims about it),
-and `target` (the response to imitate, for captions).
+`target` (the response to imitate, for captions), and what `vergence pool` adds: `solve_rate` and `samples`.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +14,14 @@ from pathlib import Path
 from typing import Any, final
 
 from vergence.data.images import check_whole, reference
+from vergence.data.lines import json_objects, located
 from vergence.errors import DataError
 from vergence.seeds import generator
 from vergence.types import Caption, Problem
 
 _REQUIRED = {"id": str, "question": str, "images": list, "answer": str}
-_OPTIONAL = {"category": str, "objects": list, "mentions": str, "target": str}
+_OPTIONAL = {"category": str, "objects": list, "mentions": str, "target": str, "solve_rate": float, "samples": int}
+_KINDS = {str: "a string", list: "a list", float: "a number with a point", int: "a whole number"}
 
 
 @final
@@ -61,6 +62,11 @@ def read_problems(path: Path, *, decode: bool) -> list[Problem]:
     return problems
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a data file as they stand there, each with the keys that `read_problems` checks."""
+    return [row for _, row in _rows(path)]
+
+
 def read_captions(path: Path) -> list[Caption]:
     """Like `read_problems`, for rows that carry a `target`."""
     captions = []
@@ -73,27 +79,9 @@ def read_captions(path: Path) -> list[Caption]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # JSON lines end there and nowhere else
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such data file; check the path") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    found = False
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        found = True
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not a JSON object ({error}); one object a line") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+    for number, row in json_objects(path):
         _check_keys(row, path, number)
         yield number, row
-    if not found:
-        raise DataError(f"{path}: the data set is empty; it needs at least one JSON line")
 
 
 def _check_keys(row: dict[str, Any], path: Path, line: int) -> None:
@@ -107,7 +95,7 @@ def _check_keys(row: dict[str, Any], path: Path, line: int) -> None:
             raise DataError(f'{path}, line {line}: unknown key "{key}"; known are {known}')
         if not isinstance(value, kind):
             raise DataError(
-                f'{path}, line {line}: "{key}" must be {_kind(kind)}, found {type(value).__name__} {value!r:.60}'
+                f'{path}, line {line}: "{key}" must be {_KINDS[kind]}, found {type(value).__name__} {value!r:.60}'
             )
     if not row["answer"].strip():
         raise DataError(f'{path}, line {line}: "answer" is empty, so no response could ever be right; fill it in')
@@ -125,19 +113,12 @@ def _problem(row: dict[str, Any], path: Path, line: int) -> Problem:
     return Problem(
         id=row["id"],
         question=row["question"],
-        images=tuple(reference(_located(path, image), where) for image in row["images"]),
+        images=tuple(reference(located(path, image), where) for image in row["images"]),
         answer=row["answer"],
         category=row.get("category", "all"),
         objects=frozenset(map(str, row.get("objects", []))),
         mentions=row.get("mentions", ""),
     )
-
-
-def _located(path: Path, image: str) -> Path:
-    try:
-        return (path.parent / image).resolve()
-    except (OSError, ValueError):  # too long, or with a zero byte: told as a file that is not there
-        return path.parent / image
 
 
 def _check_ids(problems: Sequence[Problem], path: Path) -> None:
@@ -146,10 +127,6 @@ def _check_ids(problems: Sequence[Problem], path: Path) -> None:
         if problem.id in seen:
             raise DataError(f'{path}: id "{problem.id}" occurs twice; ids key the random draws and must be unique')
         seen.add(problem.id)
-
-
-def _kind(kind: type) -> str:
-    return "a string" if kind is str else "a list"
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """Answers to problems, graded and counted."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,12 @@ def tuning_metrics(
     blank_problems: int,
     max_new_tokens: int,
     seed: int,
+    also: Callable[[Sequence[RolloutGroup]], Metrics] = lambda greedy: {},
 ) -> Metrics:
-    """What a stage logs about the tuning split: greedy, sampled, and the gap to answering with a grey picture."""
+    """What a stage logs about the tuning split: greedy, sampled, and the gap to answering with a grey picture.
+
+    `also` makes further figures of the greedy responses.
+    """
     greedy_groups = answer_all(generator, problems, samples=0, max_new_tokens=max_new_tokens, seed=seed)
     greedy = figures(greedy_groups)
     sampled = figures(answer_all(generator, problems, samples=1, max_new_tokens=max_new_tokens, seed=seed))
@@ -85,7 +89,7 @@ def tuning_metrics(
         blank_accuracy = figures(blank).accuracy.mean
         metrics["tuning/blank_accuracy"] = blank_accuracy
         metrics["perception/blank_gap"] = figures(greedy_groups[:blank_problems]).accuracy.mean - blank_accuracy
-    return metrics
+    return metrics | also(greedy_groups)
 
 
 def as_row(result: Figures) -> dict[str, Any]:

@@ -26,3 +26,18 @@ def sequence_mean(
     """Mean over each sequence's tokens, then over sequences (R1V2 Eq. 8: 1/G sum_i 1/|y_i| sum_t)."""
     means = terms.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp(min=1)
     return means.sum() / max(1, num_sequences)
+
+
+def constant_length(length: int) -> Reduction:
+    """Sum over all tokens, divided by sequences x `length`, the longest answer there can be (Dr. GRPO).
+
+    A token counts the same in every batch; the other two divide by how long answers happen to be, which makes the
+    tokens of long wrong answers cheap.
+    """
+
+    def reduce(
+        terms: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"], num_tokens: int, num_sequences: int
+    ) -> Float[Tensor, ""]:
+        return terms.masked_fill(~mask, 0.0).sum() / (max(1, num_sequences) * length)
+
+    return reduce

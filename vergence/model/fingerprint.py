@@ -51,3 +51,17 @@ def vision_fingerprint(policy: Policy, roles: Sequence[Role]) -> str:
             digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
             digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def policy_fingerprint(policy: Policy) -> str:
+    """A digest of what a policy samples with: all weights by name, shape and bytes, chat template, image settings.
+
+    Not of the device or of versions: it tells models apart, not the rounding of machines.
+    """
+    digest = hashlib.sha256()
+    head = [policy.family.model_type, policy.tokenizer.chat_template, processor_settings(policy)]
+    digest.update(json.dumps(head, sort_keys=True, default=str).encode())
+    for name, parameter in sorted(policy.model.named_parameters()):
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        digest.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

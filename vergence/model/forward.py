@@ -32,7 +32,8 @@ class TokenScores:
     logprobs: Float[Tensor, "B T"]
     """0.0 where the batch's mask is False."""
     entropy: Float[Tensor, "B T"]
-    """Of the distribution that each token was drawn from, in nats, without gradient; 0.0 where masked."""
+    """Of the distribution that each token was drawn from, in nats; with gradient only where asked for; 0.0 where
+    masked."""
 
 
 def embed_prompts(policy: Policy, prompts: PromptBatch, tower: Tower) -> Float[Tensor, "L D"]:
@@ -132,14 +133,20 @@ def pattern_of(packing: Packing, device: torch.device) -> Pattern:
     return short_prefix(packing) if is_short(packing) else shared_prefix(packing, device)
 
 
-def token_scores(policy: Policy, batch: Batch, *, temperature: float, tower: Tower) -> TokenScores:
+def token_scores(
+    policy: Policy, batch: Batch, *, temperature: float, tower: Tower, entropy_gradient: bool = False
+) -> TokenScores:
     """Log-probabilities of the batch's completions under exactly the distribution that sampling uses.
 
-    That is: logits divided by the temperature, and image placeholders excluded.
+    That is: logits divided by the temperature, and image placeholders excluded. The entropy has a gradient only with
+    `entropy_gradient`.
     """
     packed = packed_hidden(policy, batch, tower, run_last=False)
     picked, entropy = picked_logprobs(
-        head_of(policy, temperature), packed.before(batch.lengths), batch.token_ids[batch.mask]
+        head_of(policy, temperature),
+        packed.before(batch.lengths),
+        batch.token_ids[batch.mask],
+        entropy_gradient=entropy_gradient,
     )
     rectangle = torch.zeros(batch.mask.shape, dtype=picked.dtype, device=picked.device)
     return TokenScores(rectangle.masked_scatter(batch.mask, picked), rectangle.masked_scatter(batch.mask, entropy))

@@ -62,24 +62,34 @@ def logits_of(head: Head, hidden: Float[Tensor, "M D"]) -> Float[Tensor, "M V"]:
 
 
 def picked_logprobs(
-    head: Head, hidden: Float[Tensor, "M D"], targets: Int[Tensor, "M"], *, chunk_bytes: int = CHUNK_BYTES
+    head: Head,
+    hidden: Float[Tensor, "M D"],
+    targets: Int[Tensor, "M"],
+    *,
+    entropy_gradient: bool = False,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[Float[Tensor, "M"], Float[Tensor, "M"]]:
-    """log p(target) with gradient and the entropy of the distribution (nats) without, one of each per token."""
+    """log p(target) with gradient, and the entropy of the distribution (nats), one of each per token.
+
+    The entropy has a gradient only with `entropy_gradient`; values and the other gradient do not depend on it.
+    """
     if type(head.module) is nn.Linear:
-        picked, entropy = _LinearHead.apply(hidden, head.module.weight, head.module.bias, targets, head, chunk_bytes)
+        picked, entropy = _LinearHead.apply(
+            hidden, head.module.weight, head.module.bias, targets, head, entropy_gradient, chunk_bytes
+        )
         return picked, entropy
     # an adapter on the head, or a head of its own kind: its module is called, and autograd takes care
     rows = _rows(head, chunk_bytes)
     parts = [
-        checkpoint(_picked, head, part, ids, use_reentrant=False)
+        checkpoint(_picked, head, part, ids, entropy_gradient, use_reentrant=False)
         for part, ids in zip(hidden.split(rows), targets.split(rows), strict=True)
     ]
     return torch.cat([picked for picked, _ in parts]), torch.cat([entropy for _, entropy in parts])
 
 
-def _picked(head: Head, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _picked(head: Head, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
     spread = logits_of(head, hidden).log_softmax(-1)
-    with torch.no_grad():
+    with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         finite = spread.clamp(min=torch.finfo(spread.dtype).min)  # 0 * -inf is not a number
         entropy = -(finite.exp() * finite).sum(-1)
     return spread.gather(-1, targets[:, None])[:, 0], entropy
@@ -93,12 +103,22 @@ def _rows(head: Head, chunk_bytes: int) -> int:
 class _LinearHead(torch.autograd.Function):
     """The head product and its softmax as one operation with a written-out gradient.
 
-    d log p(y) / d logits = onehot(y) - p,  so the gradient needs p alone, which is made from kept or repeated logits.
+        d log p(y) / d logits = onehot(y) - p
+        d H / d logits        = -p (log p + H)           H = -sum p log p; only if it is asked for
+
+    so the gradient needs p alone, which is made from kept or repeated logits.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head, chunk_bytes: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        head: Head,
+        entropy_gradient: bool,
+        chunk_bytes: int,
     ) -> tuple[Tensor, Tensor]:
         rows = _rows(head, chunk_bytes)
         dtype = torch.promote_types(head.compute_dtype, torch.float32)
@@ -117,15 +137,18 @@ class _LinearHead(torch.autograd.Function):
             kept /= total
             entropy[part] = log_total - torch.linalg.vecdot(kept, logits)
         single = len(hidden) <= rows
-        ctx.save_for_backward(hidden, weight, bias, targets, normaliser, kept if single else None)
+        ctx.save_for_backward(
+            hidden, weight, bias, targets, normaliser, kept if single else None, entropy if entropy_gradient else None
+        )
         ctx.head, ctx.rows = head, rows
-        ctx.mark_non_differentiable(entropy)
+        if not entropy_gradient:
+            ctx.mark_non_differentiable(entropy)
         return picked, entropy
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        hidden, weight, bias, targets, normaliser, kept = ctx.saved_tensors
-        head, rows, upstream = ctx.head, ctx.rows, gradients[0]
+        hidden, weight, bias, targets, normaliser, kept, entropy = ctx.saved_tensors
+        head, rows, upstream, for_entropy = ctx.head, ctx.rows, *gradients
         for_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
         for_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
         for_bias = torch.zeros_like(bias) if bias is not None and ctx.needs_input_grad[2] else None
@@ -137,6 +160,10 @@ class _LinearHead(torch.autograd.Function):
                 spread = kept
             grad = spread * (-head.scale * upstream[part, None])
             grad[torch.arange(len(grad), device=grad.device), targets[part]] += head.scale * upstream[part]
+            if entropy is not None:
+                # p log p by xlogy, which is 0 where p is 0
+                slope = torch.xlogy(spread, spread) + spread * entropy[part, None]
+                grad -= slope * (head.scale * for_entropy[part, None])
             low = grad.to(head.compute_dtype)
             if for_hidden is not None:
                 for_hidden[part] = (low @ weight.to(low.dtype)).to(hidden.dtype)
@@ -144,7 +171,7 @@ class _LinearHead(torch.autograd.Function):
                 for_weight += (low.T @ hidden[part].to(low.dtype)).to(weight.dtype)
             if for_bias is not None:
                 for_bias += grad.sum(0)
-        return for_hidden, for_weight, for_bias, None, None, None
+        return for_hidden, for_weight, for_bias, None, None, None, None
 
 
 def _scaled(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: Head) -> Tensor:

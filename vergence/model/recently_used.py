@@ -35,6 +35,10 @@ class RecentlyUsed(Generic[V]):
             _, (_, dropped) = self._kept.popitem(last=False)
             self._bytes -= dropped
 
+    def items(self) -> list[tuple[str, V]]:
+        """Keys and values, the one that was not used the longest first."""
+        return [(key, value) for key, (value, _) in self._kept.items()]
+
     def clear(self) -> None:
         """Forget everything."""
         self._kept.clear()

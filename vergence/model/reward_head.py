@@ -6,7 +6,7 @@ calibration) beside it.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
@@ -22,7 +22,7 @@ from vergence.model.forward import last_hidden
 from vergence.model.policy import Policy, load_policy
 from vergence.model.save import save_policy
 from vergence.model.vision import ADAPTER_OUTPUT, DEFAULT_LIMITS, CachedTower, FeatureLimits, Tower
-from vergence.types import Completion, Doubles, Prompt, RolloutGroup
+from vergence.types import Completion, Doubles, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,21 @@ class Calibration:
         """Calibrated scores."""
         return (raw - self.median) / self.spread
 
+    @staticmethod
+    def measured(raw: Doubles) -> "Calibration":
+        """From raw scores [N] of a calibration set; a set whose scores are all equal has the smallest spread, 1e-6."""
+        low, median, high = np.percentile(raw, [16, 50, 84])
+        return Calibration(float(median), max(1e-6, float(high - low) / 2))
+
+
+RAW = Calibration(0.0, 1.0)
+"""Scores as the reward model gives them."""
+
 
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class RewardModel:
-    """Backbone, head and calibration; scores groups."""
+    """Backbone, head and calibration; gives raw scores of members, prompts of one pass once."""
 
     backbone: Policy
     head: nn.Linear
@@ -53,29 +63,15 @@ class RewardModel:
     microbatch_tokens: int = MICROBATCH_TOKENS
     """Tokens of one forward pass, prompts counted once."""
 
-    def uncalibrated(self) -> "RewardModel":
-        """The same model giving raw scores: the paper's plain sum."""
-        return replace(self, calibration=Calibration(0.0, 1.0))
-
     @torch.no_grad()
-    def scores(self, groups: Sequence[RolloutGroup]) -> list[Doubles]:
-        """P groups to P arrays [G] of calibrated scores; equal completions of a group are computed once."""
-        unique = [{one.token_ids.tobytes(): one for one in group.completions} for group in groups]
-        members = [
-            (group.prompt, one) for group, distinct in zip(groups, unique, strict=True) for one in distinct.values()
-        ]
+    def raw(self, members: Sequence[tuple[Prompt, Completion]]) -> Doubles:
+        """Members [N] -> raw scores [N], in passes of at most `microbatch_tokens` tokens."""
 
         def compute(part: Sequence[tuple[Prompt, Completion]]) -> list[float]:
             batch = collate(part, self.backbone.device)
             return raw_scores(self.backbone, self.head, batch, self.tower).double().tolist()
 
-        raw = np.asarray(mapped(members, self.microbatch_tokens, compute))
-        calibrated = iter(self.calibration.apply(raw).tolist())
-        tables = [{key: next(calibrated) for key in distinct} for distinct in unique]
-        return [
-            np.array([table[one.token_ids.tobytes()] for one in group.completions])
-            for group, table in zip(groups, tables, strict=True)
-        ]
+        return np.asarray(mapped(members, self.microbatch_tokens, compute), dtype=np.float64)
 
 
 def raw_scores(backbone: Policy, head: nn.Linear, batch: Batch, tower: Tower) -> Float[Tensor, "B"]:

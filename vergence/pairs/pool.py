@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, final
 
-from vergence.errors import RunError
 from vergence.records import pair_records, restore_pairs
 from vergence.seeds import generator
 from vergence.types import PreferencePair
@@ -20,12 +19,7 @@ class PairPool:
         return len(self._pairs)
 
     def refill(self, pairs: Sequence[PreferencePair]) -> None:
-        """Begin a round. Raises RunError if there is nothing to learn from."""
-        if not pairs:
-            raise RunError(
-                "mpo: no preference pair passed the guards; lower pairs.min_margin, sample more completions, "
-                "or align the model further"
-            )
+        """Begin a round."""
         self._pairs = list(pairs)
 
     def take(self, step: int, count: int, *, seed: int) -> list[PreferencePair]:

@@ -1,11 +1,12 @@
 """Stage grpo: its keys."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from vergence.recipe.buffer import BufferSection
 from vergence.recipe.monitor import MonitorSection
+from vergence.recipe.objective import ObjectiveKeys
 from vergence.recipe.reward import RewardSection
 from vergence.recipe.sections import (
     BudgetSection,
@@ -15,12 +16,10 @@ from vergence.recipe.sections import (
     Positive,
     Roles,
     SamplingSection,
-    StageSection,
-    Weight,
 )
 
 
-class GrpoStage(StageSection):
+class GrpoStage(ObjectiveKeys):
     """Group-relative policy optimisation with the hybrid reward and the buffer (R1V2 Eq. 6-8)."""
 
     NEEDS: ClassVar[tuple[Model, ...]] = ("policy",)
@@ -35,13 +34,6 @@ class GrpoStage(StageSection):
     deal: Literal["groups", "samples"] = "groups"
     """groups: completions of one prompt stay in one update, so that their prompt is computed once; samples: every
     completion is dealt by itself."""
-    advantage: Literal["normalised", "centred"] = "normalised"
-    clip_low: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    clip_high: Annotated[float, Field(gt=0)] = 0.2
-    reduction: Literal["token_mean", "sequence_mean"] = "token_mean"
-    kl_weight: Weight = 0.0
-    """Weight of the KL penalty against the policy the stage began with; 0 needs no reference pass."""
-    kl_estimator: Literal["k1", "k2", "k3"] = "k3"
     sampling: SamplingSection = SamplingSection()
     reward: RewardSection = RewardSection()
     buffer: BufferSection = BufferSection()
@@ -58,11 +50,43 @@ class GrpoStage(StageSection):
         return ("policy", "reward_model") if self.reward.uses_preference else ("policy",)
 
     @model_validator(mode="after")
+    def _advantage_has_what_it_compares(self) -> "GrpoStage":
+        if self.advantage not in ("batch", "decoupled"):
+            return self
+        chosen = f'advantage = "{self.advantage}"'
+        if self.prompts_per_step == 1:
+            raise ValueError(
+                f"{chosen} divides by the spread of a batch of groups, found prompts_per_step = 1, which makes it the "
+                'group\'s own; use more prompts, or advantage = "normalised"'
+            )
+        if self.buffer.advantage == "recomputed":
+            raise ValueError(
+                f'{chosen} looks at a whole batch, and buffer.advantage = "recomputed" at one prompt at a time; '
+                'use buffer.advantage = "stale", or advantage = "normalised" or "centred"'
+            )
+        components = [name for name, weight in self.reward.weights.items() if weight > 0]
+        if self.advantage == "decoupled" and len(components) < 2:
+            raise ValueError(
+                f"{chosen} normalises components one by one, found {len(components)} with weight "
+                f'({", ".join(components) or "none"}); give a second one a weight, or use advantage = "batch"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _minibatches_divide(self) -> "GrpoStage":
         size = self.prompts_per_step * self.sampling.num_completions
         if size % self.minibatch_size:
             raise ValueError(
                 f"minibatch_size = {self.minibatch_size} does not divide prompts_per_step x num_completions = {size}; "
                 f"use a divisor of {size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _effectiveness_can_be_judged(self) -> "GrpoStage":
+        if self.buffer.effective_on == "preference" and not self.reward.uses_preference:
+            raise ValueError(
+                'buffer.effective_on = "preference", and the reward has no preference part; '
+                "give reward.preference a weight, or judge on another component"
             )
         return self

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,11 +15,11 @@ from vergence.errors import RecipeError
 from vergence.recipe.schema import Recipe, plain
 
 
-def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(source: str, overrides: Sequence[str] = (), without: Sequence[str] = ()) -> Recipe:
     """Read a recipe file, or the built-in recipe of that name, and apply `key=value` overrides.
 
-    Paths in a recipe file are relative to that file. Raises RecipeError naming the file, the key, what was expected and
-    what was found.
+    The stages named in `without` are then left out. Paths in a recipe file are relative to that file. Raises
+    RecipeError naming the file, the key, what was expected and what was found.
     """
     text, base = _source(source)
     try:
@@ -27,6 +28,8 @@ def load_recipe(source: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{source}: not valid TOML: {error}") from None
     for override in overrides:
         _apply(raw, override)
+    for label in without:
+        _leave_out(raw, label)
     _absolute_paths(raw, base)
     return parse_recipe(raw, source)
 
@@ -48,7 +51,17 @@ def builtin_names() -> list[str]:
 
 def to_toml(recipe: Recipe) -> str:
     """The resolved recipe as TOML; reading it gives an equal recipe."""
-    return _table(plain(recipe), "")
+    return toml_text(plain(recipe))
+
+
+def toml_text(values: Mapping[str, Any]) -> str:
+    """Plain values (numbers, strings, lists, dictionaries, lists of dictionaries) as TOML."""
+    return _table(values, "")
+
+
+def toml_value(value: Any) -> str:
+    """A number, a string, a truth value or a list of them as it stands behind `key =`."""
+    return _scalar(value)
 
 
 def first_difference(left: Recipe, right: Recipe) -> str | None:
@@ -87,7 +100,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     here: Any = raw
     for depth, part in enumerate(parts[:-1]):
         if isinstance(here, list):
-            here = _stage(here, part, override)
+            here = _stage(here, part, f"--set {override}")
         elif isinstance(here, dict):
             here = here.setdefault(part, {})
         else:
@@ -97,27 +110,39 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     here[parts[-1]] = parsed
 
 
-def _stage(stages: list[Any], part: str, override: str) -> Any:
+def _leave_out(raw: dict[str, Any], label: str) -> None:
+    stages = raw.get("stage")
+    if isinstance(stages, list):  # whatever else it is, the schema will say so
+        stages.remove(_stage(stages, label, f"without {label}"))
+
+
+def _stage(stages: list[Any], part: str, spoken: str) -> Any:
     if part.isdigit() and int(part) < len(stages):
         return stages[int(part)]
     for stage in stages:
         if isinstance(stage, dict) and part in (stage.get("name"), stage.get("type")):
             return stage
     names = ", ".join(str(stage.get("name", stage.get("type"))) for stage in stages if isinstance(stage, dict))
-    raise RecipeError(f'--set {override}: no stage "{part}"; the stages are {names}')
+    raise RecipeError(f'{spoken}: no stage "{part}"; the stages are {names}')
 
 
 _PATH_KEYS = {
-    "data": ("train", "captions", "tuning", "test"),
+    "data": ("train", "captions", "tuning", "test", "probe"),
     "features": ("disk",),
-    "stage": ("path", "vision", "language"),
+    "scores": ("disk",),
+    "stage": ("path", "vision", "language", "pairs_file", "held_out_file"),
+    "pairs": ("file",),
+    "buffer": ("warm",),
 }
+"""Keys that are paths, by the kind of section; `pairs` and `buffer` are sections of a stage."""
 
 
 def _absolute_paths(raw: dict[str, Any], base: Path) -> None:
-    sections: list[tuple[str, Any]] = [(kind, raw.get(kind)) for kind in ("data", "features")]
+    sections: list[tuple[str, Any]] = [(kind, raw.get(kind)) for kind in ("data", "features", "scores")]
     stages = raw.get("stage")
-    sections += [("stage", stage) for stage in stages] if isinstance(stages, list) else []
+    for stage in stages if isinstance(stages, list) else []:
+        below = [(kind, stage.get(kind)) for kind in ("pairs", "buffer")] if isinstance(stage, dict) else []
+        sections += [("stage", stage), *below]
     for kind, section in sections:
         if not isinstance(section, dict):
             continue
@@ -181,16 +206,20 @@ def _flat(value: Any, prefix: str) -> dict[str, Any]:
     return {prefix: value}
 
 
-def _table(values: dict[str, Any], prefix: str) -> str:
-    own = [f"{key} = {_scalar(value)}" for key, value in values.items() if not _is_section(value)]
+def _table(values: Mapping[str, Any], prefix: str) -> str:
+    own = [f"{_quoted(key)} = {_scalar(value)}" for key, value in values.items() if not _is_section(value)]
     text = "\n".join(own) + ("\n" if own else "")
     for key, value in values.items():
-        name = f"{prefix}.{key}" if prefix else key
+        name = f"{prefix}.{_quoted(key)}" if prefix else _quoted(key)
         if isinstance(value, dict):
             text += f"\n[{name}]\n{_table(value, name)}"
         elif _is_section(value):
             text += "".join(f"\n[[{name}]]\n{_table(item, name)}" for item in value)
     return text
+
+
+def _quoted(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _is_section(value: Any) -> bool:

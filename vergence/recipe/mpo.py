@@ -2,20 +2,34 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vergence.recipe.monitor import MonitorSection
 from vergence.recipe.pairs import PairsSection
 from vergence.recipe.sections import (
+    BudgetSection,
     EvaluationSection,
     Model,
     Optimizer,
     Positive,
     Roles,
     SamplingSection,
+    Section,
     StageSection,
     Weight,
 )
+
+
+class EarlyStoppingSection(Section):
+    """Ending on a held-out score: preference optimisation peaks and then falls (R1V2's thresholds 7 and 10)."""
+
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Measurements without a new best after which the stage ends; the best policy is the one that is saved. 0 is off:
+    all rounds are run, and the last policy is saved."""
+    metric: Literal[
+        "tuning/greedy_accuracy", "tuning/sampled_accuracy", "tuning/format_rate", "tuning/hallucination_rate"
+    ] = "tuning/sampled_accuracy"
+    """What is compared, measured every `evaluation.every` steps; of the hallucination rate the smallest is the best."""
 
 
 class MpoStage(StageSection):
@@ -39,10 +53,24 @@ class MpoStage(StageSection):
     sampling: SamplingSection = SamplingSection()
     train: Roles = Roles()
     optimizer: Optimizer = Optimizer(betas=(0.9, 0.999))
+    budget: BudgetSection = BudgetSection()
+    early_stopping: EarlyStoppingSection = EarlyStoppingSection()
     evaluation: EvaluationSection = EvaluationSection(every=15)
     monitor: MonitorSection = MonitorSection(every=1)
     """Counted in rounds here, because only a round's beginning samples."""
 
     def needs(self) -> tuple[Model, ...]:
-        """A reward model only if it judges."""
-        return ("policy", "reward_model") if self.pairs.judge == "reward_model" else ("policy",)
+        """A reward model only if it judges pairs that are made here."""
+        judged = self.pairs.file is None and self.pairs.judge == "reward_model"
+        return ("policy", "reward_model") if judged else ("policy",)
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> "MpoStage":
+        if self.preference_weight == self.quality_weight == self.generation_weight == 0:
+            raise ValueError(
+                "preference_weight, quality_weight and generation_weight are all 0, so nothing would be learnt; "
+                "give one of them a weight (1, 0, 0 is DPO; 0, 0, 1 imitates the chosen responses)"
+            )
+        if self.pairs.file is not None and self.rounds != 1:
+            raise ValueError(f"pairs.file is one round of pairs, found rounds = {self.rounds}; set rounds = 1")
+        return self

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from vergence.recipe.grpo import GrpoStage
+from vergence.recipe.monitor_rules import idle_action_problem
 from vergence.recipe.mpo import MpoStage
-from vergence.recipe.reward_model import RewardModelStage
+from vergence.recipe.reward_model import LoadRewardModelStage, RewardModelStage
+from vergence.recipe.scores import ScoresSection
 from vergence.recipe.sections import Name, Positive, Section
-from vergence.recipe.stages import AlignStage, ParentsStage, Stage
+from vergence.recipe.stages import AlignStage, EvaluateStage, ParentsStage, Stage
 
 
 class DigitsData(Section):
@@ -39,6 +41,8 @@ class FileData(Section):
     test: Path
     captions: Path | None = None
     """Rows with a `target`, for the align stage; may be the train file if its rows have one."""
+    probe: Path | None = None
+    """Held-out yes/no problems, for the monitor of that name."""
 
 
 Data = Annotated[DigitsData | FileData, Field(discriminator="type")]
@@ -77,6 +81,7 @@ class Recipe(Section):
     """CPU threads; 0 takes as many as the process may use."""
     features: FeaturesSection = FeaturesSection()
     compute: ComputeSection = ComputeSection()
+    scores: ScoresSection = ScoresSection()
     data: Data
     stage: Annotated[tuple[Stage, ...], Field(min_length=1, strict=False)]
 
@@ -108,6 +113,26 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _evaluated_stages_come_earlier(self) -> "Recipe":
+        labels = [stage.label for stage in self.stage]
+        for index, stage in enumerate(self.stage):
+            for name in stage.stages if isinstance(stage, EvaluateStage) else ():
+                if name not in labels[:index] or "policy" not in self.stage[labels.index(name)].GIVES:
+                    raise ValueError(
+                        f'stage.{index} ("{stage.label}"): stages names "{name}", and no earlier stage of that name '
+                        "gives a policy; correct the name, or leave the key out"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _alarms_can_be_answered(self) -> "Recipe":
+        for index, stage in enumerate(self.stage):
+            problem = idle_action_problem(stage) if isinstance(stage, GrpoStage | MpoStage) else None
+            if problem:
+                raise ValueError(f'stage.{index} ("{stage.label}"): {problem}')
+        return self
+
+    @model_validator(mode="after")
     def _data_suffices(self) -> "Recipe":
         problem = prompts_missing(self, self.data.train) if isinstance(self.data, DigitsData) else None
         if problem:
@@ -134,7 +159,9 @@ def prompts_missing(recipe: Recipe, available: int) -> str | None:
         match stage:
             case RewardModelStage():
                 asked, keys = stage.prompts + stage.held_out, "prompts + held_out"
-            case MpoStage():
+            case LoadRewardModelStage():
+                asked, keys = stage.prompts, "prompts"
+            case MpoStage() if stage.pairs.file is None:
                 asked, keys = stage.prompts_per_round, "prompts_per_round"
             case GrpoStage():
                 asked, keys = stage.prompts_per_step, "prompts_per_step"

@@ -7,11 +7,12 @@ from pydantic import Field
 
 from vergence.recipe.grpo import GrpoStage
 from vergence.recipe.mpo import MpoStage
-from vergence.recipe.reward_model import RewardModelStage
+from vergence.recipe.reward_model import LoadRewardModelStage, RewardModelStage
 from vergence.recipe.sections import (
     FROZEN,
     EvaluationSection,
     Model,
+    Name,
     Optimizer,
     Positive,
     Roles,
@@ -83,12 +84,22 @@ class EvaluateStage(StageSection):
 
     NEEDS: ClassVar[tuple[Model, ...]] = ("policy",)
     type: Literal["evaluate"]
+    stages: tuple[Name, ...] = ()
+    """Whose policies are measured; without any, every earlier stage's."""
     samples: Positive = 2
     """Sampled completions per problem, beside the greedy one."""
     max_new_tokens: Positive = 32
 
 
 Stage = Annotated[
-    ParentsStage | AssembleStage | LoadStage | AlignStage | RewardModelStage | MpoStage | GrpoStage | EvaluateStage,
+    ParentsStage
+    | AssembleStage
+    | LoadStage
+    | AlignStage
+    | RewardModelStage
+    | LoadRewardModelStage
+    | MpoStage
+    | GrpoStage
+    | EvaluateStage,
     Field(discriminator="type"),
 ]

@@ -99,16 +99,6 @@ CURVES = (
     Curves("completion length", {"rollout/length_mean": "mean tokens"}),
 )
 
-AGREEMENT = (
-    Curves(
-        "preference score",
-        {"reward/preference_when_right": "answer right", "reward/preference_when_wrong": "answer wrong"},
-    ),
-    Curves(
-        "correlation of rules and preference", {"reward/rule_preference_correlation": "correlation"}, low=0.0, high=1.0
-    ),
-)
-
 
 def curves_section(metrics: Mapping[str, Sequence[Row]]) -> Html:
     """All charts, stage by stage."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from importlib import resources
 
+from vergence.report.agreement import agreement_section
 from vergence.report.buffer import buffer_section
 from vergence.report.curves import curves_section
 from vergence.report.head import head
@@ -31,6 +32,7 @@ def page(record: RunRecord) -> str:
         "curves": curves_section(record.metrics),
         "buffer": buffer_section(record),
         "reward": reward_section(record),
+        "agreement": agreement_section(record),
         "time": time_section(record.metrics),
         "rollouts": rollouts_section(record),
         "recipe": _recipe_section(record),

@@ -1,27 +1,31 @@
-"""What the reward was made of, over time, and whether rules and preference model agree."""
+"""What the reward was made of, over time."""
 
+import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from statistics import fmean
 from typing import Any
 
-from vergence.report.curves import AGREEMENT, charts
+from vergence.report.curves import Curves, charts
 from vergence.report.markup import Html, join, section, table, tag
-from vergence.report.numerals import fixed
-from vergence.report.read import Row, RunRecord, stage_labels, values
+from vergence.report.read import Row, RunRecord, stage_labels
+from vergence.report.spans import by_span, span_head, spans_of
 
-SPANS = 5
-"""Spans of steps that a stage is cut into."""
-_NAMES = {
-    "reward/total": "reward",
-    "reward/rule_preference_correlation": "correlation with accuracy",
-    "reward/preference_when_right": "preference, answer right",
-    "reward/preference_when_wrong": "preference, answer wrong",
-}
+CHARTS = (
+    Curves(
+        "preference's share of the reward's variance",
+        {"reward/preference_share": "within mixed groups"},
+        True,
+        0.0,
+        1.0,
+    ),
+)
+_LATER = {"reward/total": "reward", "reward/preference_share": "preference's share"}
+"""What comes after the components."""
+_ELSEWHERE = ("reward/rule_preference_correlation", "reward/preference_when_right", "reward/preference_when_wrong")
+"""What the section on agreement shows."""
 
 
 def reward_section(record: RunRecord) -> Html:
-    """A table and two charts for each stage that had a reward."""
+    """A table and a chart for each stage that had a reward."""
     sections = dict(zip(stage_labels(record.recipe), record.recipe.get("stage", []), strict=True))
     blocks = []
     for stage, rows in record.metrics.items():
@@ -31,63 +35,50 @@ def reward_section(record: RunRecord) -> Html:
             parts = [
                 tag("h3", stage),
                 tag("p", described, class_="note") if described else "",
-                tag("div", breakdown(rewarded), join(charts({"": rewarded}, AGREEMENT)), class_="reward"),
+                tag("div", breakdown(rewarded), join(charts({"": rewarded}, CHARTS)), class_="reward"),
             ]
             blocks.append(join(parts))
     return section("reward", "Reward breakdown", join(blocks))
 
 
 def breakdown(rows: Sequence[Row]) -> Html:
-    """Components, their sum and their agreement, as means over spans of steps."""
+    """Components and their sum, as means over spans of steps."""
     spans = spans_of(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row if name.startswith("reward/")))
-    # components first, then the whole, then how they agree
-    names.sort(key=lambda name: list(_NAMES).index(name) if name in _NAMES else -1)
-    head = [tag("th", "mean of"), *(tag("th", _steps(span), class_="number") for span in spans)]
-    lines = [
-        tag(
-            "tr",
-            tag("th", _NAMES.get(name, name.removeprefix("reward/")), scope="row"),
-            join(tag("td", _mean(values(span, name)), class_="number") for span in spans),
-            class_="sum" if name == "reward/total" else None,
-        )
-        for name in names
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if name.startswith("reward/")]
+    components = [name for name in names if name not in _LATER and name not in _ELSEWHERE]
+    lines = [by_span(name.removeprefix("reward/"), spans, name) for name in components]
+    lines += [
+        by_span(label, spans, name, "sum" if name == "reward/total" else None)
+        for name, label in _LATER.items()
+        if name in names
     ]
-    return table(head, lines)
-
-
-def spans_of(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    """Consecutive spans of about equal length, at most `SPANS`."""
-    count = min(SPANS, len(rows))
-    bounds = [round(place * len(rows) / count) for place in range(count + 1)]
-    return [rows[begin:end] for begin, end in pairwise(bounds)]
+    return table(span_head("mean of", spans), lines)
 
 
 def formula(reward: Mapping[str, Any]) -> str:
     """How a stage's reward is computed, from its section of the recipe; "" where the recipe does not say."""
+    shaped = f" + {reward['overlong']:g} overlong" if reward.get("overlong") else ""
     match reward.get("preset"):
         case "paper":
             return "Reward = accuracy + format + preference, neither bounded nor gated (preset paper)."
         case "r1v3":
             return "Reward = 0.8 accuracy + 0.2 format (preset r1v3)."
         case "rules":
-            return f"Reward = {reward['accuracy']:g} accuracy + {reward['format']:g} format (preset rules)."
+            return f"Reward = {reward['accuracy']:g} accuracy + {reward['format']:g} format{shaped} (preset rules)."
         case "calibrated":
             rules = f"{reward['accuracy']:g} accuracy + {reward['format']:g} format"
-            bound = {"none": "preference"}.get(reward["bound"], f"{reward['bound']}(preference)")
             gate = {
-                "correct": ", the last term for correct answers only",
-                "formed": ", the last term for well-formed responses only",
+                "correct": ", the preference for correct answers only",
+                "formed": ", the preference for well-formed responses only",
+                "both": ", the preference for correct answers in good form only",
             }.get(reward["gate"], "")
-            return f"Reward = {rules} + {reward['preference']:g} {bound}{gate}. The table shows raw components."
+            term = f"{reward['preference']:g} {_bounded(reward)}"
+            return f"Reward = {rules} + {term}{shaped}{gate}. The table shows raw components."
         case _:
             return ""
 
 
-def _steps(span: Sequence[Row]) -> str:
-    first, last = span[0]["step"], span[-1]["step"]
-    return f"step {first}" if first == last else f"{first} \N{EN DASH} {last}"
-
-
-def _mean(found: Sequence[float]) -> str:
-    return fixed(fmean(found)) if found else ""
+def _bounded(reward: Mapping[str, Any]) -> str:
+    cap = reward.get("cap", math.inf)
+    capped = "preference" if math.isinf(cap) else f"min(preference, {cap:g})"
+    return capped if reward["bound"] == "none" else f"{reward['bound']}({capped})"

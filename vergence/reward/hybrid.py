@@ -1,53 +1,25 @@
 """The hybrid reward as one calibrated object (R1V2 Eq. 7: r = r_rule + r_theta + r_format).
 
+    r = w_a accuracy + w_f format + w_p factor gate bound(min(score, cap)) + further rules with their weights
+
 The paper's plain sum lets an unbounded preference score drown the rules, and leaves no group without an advantage.
-Here the score is calibrated and bounded, weighted, and by default given to correct answers only; "effective" is judged
-on the rules. The sum as printed is the preset `paper`.
+Here the score is calibrated and bounded, weighted, and by default given to right answers only; "effective" is judged on
+accuracy and format unless a recipe says otherwise. The sum as printed is the preset `paper`.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
 
-from vergence.reward.rules import accuracy, format_reward
-from vergence.types import Doubles, Metrics, RolloutGroup, ScoredGroup, Scorer
-
-Bound = Callable[[Doubles], Doubles]
-"""Calibrated scores [G] -> bounded scores [G]."""
-Gate = Callable[[Doubles, Doubles], Doubles]
-"""(accuracy [G], format [G]) -> 1.0 where the preference score counts, 0.0 where it does not."""
-
-
-def sigmoid_bound(scores: Doubles) -> Doubles:
-    """To 0..1; a score at the calibration set's median becomes 0.5."""
-    return 1 / (1 + np.exp(-scores))
-
-
-def clip_bound(scores: Doubles) -> Doubles:
-    """To -1..1, linear in between."""
-    return np.clip(scores, -1.0, 1.0)
-
-
-def no_bound(scores: Doubles) -> Doubles:
-    """As it comes: the paper's reading."""
-    return scores
-
-
-def correct_gate(right: Doubles, formed: Doubles) -> Doubles:
-    """Among correct answers only: the score ranks them, and can never make up for a wrong one."""
-    return right
-
-
-def formed_gate(right: Doubles, formed: Doubles) -> Doubles:
-    """Among well-formed answers only."""
-    return formed
-
-
-def no_gate(right: Doubles, formed: Doubles) -> Doubles:
-    """Everywhere: the paper's reading."""
-    return np.ones_like(right)
+from vergence.errors import NonFiniteError
+from vergence.reward.bounds import Bound
+from vergence.reward.gates import Gate
+from vergence.reward.rules import Rule, rule_scores, rule_values
+from vergence.types import Doubles, RolloutGroup, ScoredGroup, Scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,66 +31,107 @@ class RewardWeights:
     preference: float
 
 
+@dataclass(frozen=True, slots=True)
+class WeightedRule:
+    """A further rule, and what it counts."""
+
+    weight: float
+    rule: Rule
+
+
+Shaping = Mapping[str, WeightedRule]
+"""Component name -> a rule that shapes the reward beside accuracy and format: it does not make a group effective."""
+NO_SHAPING: Shaping = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceLimits:
+    """What a controller may do to the preference score. The defaults change nothing."""
+
+    factor: float = 1.0
+    """Of the weight; 0 leaves the rules alone."""
+    cap: float = math.inf
+    """Largest preference score, before its bound: a larger one counts as this one. In units of the scorer."""
+
+
 @final
 class RuleReward:
-    """Accuracy and format alone."""
+    """Accuracy and format, and what shapes them, without a preference model."""
 
-    def __init__(self, weights: RewardWeights) -> None:
+    def __init__(self, weights: RewardWeights, shaping: Shaping = NO_SHAPING) -> None:
         self._weights = weights
+        self._shaping = shaping
 
     def __call__(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """P groups to P scored groups."""
-        scored = []
-        for group in groups:
-            right, formed = rule_scores(group)
-            terms = {"accuracy": self._weights.accuracy * right, "format": self._weights.format * formed}
-            rules = terms["accuracy"] + terms["format"]
-            scored.append(ScoredGroup(group, {"accuracy": right, "format": formed}, terms, rules, rules))
-        return scored
+        return [self._scored(group) for group in groups]
+
+    def _scored(self, group: RolloutGroup) -> ScoredGroup:
+        right, formed = rule_scores(group)
+        components = {"accuracy": right, "format": formed}
+        terms = {"accuracy": self._weights.accuracy * right, "format": self._weights.format * formed}
+        rewards = rules = terms["accuracy"] + terms["format"]
+        for name, one in self._shaping.items():
+            components[name] = rule_values(one.rule, group)
+            terms[name] = one.weight * components[name]
+            rewards = rewards + terms[name]
+        return ScoredGroup(group, components, terms, rules, rewards)
 
 
 @final
 class HybridReward:
-    """Rules plus a preference model's score, calibrated, bounded, gated and weighted."""
+    """Rules plus a preference model's score, calibrated, capped, bounded, gated and weighted."""
 
-    def __init__(self, weights: RewardWeights, scorer: Scorer, bound: Bound, gate: Gate) -> None:
-        self._weights = weights
+    def __init__(
+        self,
+        weights: RewardWeights,
+        scorer: Scorer,
+        bound: Bound,
+        gate: Gate,
+        *,
+        limits: Callable[[], PreferenceLimits] = PreferenceLimits,
+        shaping: Shaping = NO_SHAPING,
+    ) -> None:
+        """`limits` is asked at every call, so that a controller's hand is felt at once."""
+        self._rules = RuleReward(weights, shaping)
+        self._weight = weights.preference
         self._scorer = scorer
         self._bound = bound
         self._gate = gate
+        self._limits = limits
 
     def __call__(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
-        """P groups to P scored groups."""
+        """P groups to P scored groups; one call is the batch that a bound may look at.
+
+        Raises NonFiniteError if a score is infinite or not a number: such a completion would silently teach nothing.
+        """
+        scores = self._scorer.scores(groups)
+        for group, row in zip(groups, scores, strict=True):
+            _check_finite(group, row)
+        limits = self._limits()
+        bounded = self._bound(np.minimum(np.concatenate(scores), limits.cap))
+        ends = np.cumsum([len(row) for row in scores])[:-1]
         scored = []
-        for group, scores in zip(groups, self._scorer.scores(groups), strict=True):
-            right, formed = rule_scores(group)
-            terms = {"accuracy": self._weights.accuracy * right, "format": self._weights.format * formed}
-            rules = terms["accuracy"] + terms["format"]
-            terms["preference"] = self._weights.preference * self._bound(scores) * self._gate(right, formed)
-            components = {"accuracy": right, "format": formed, "preference": scores}
-            scored.append(ScoredGroup(group, components, terms, rules, rules + terms["preference"]))
+        for ruled, raw, counted in zip(self._rules(groups), scores, np.split(bounded, ends), strict=True):
+            gate = self._gate(ruled.components["accuracy"], ruled.components["format"])
+            scored.append(_with_preference(ruled, raw, self._weight * limits.factor * counted * gate))
         return scored
 
 
-def rule_scores(group: RolloutGroup) -> tuple[Doubles, Doubles]:
-    """Accuracy [G] and format [G] of a group."""
-    problem = group.prompt.problem
-    right = np.array([accuracy(problem, completion) for completion in group.completions])
-    formed = np.array([format_reward(problem, completion) for completion in group.completions])
-    return right, formed
+def _with_preference(ruled: ScoredGroup, scores: Doubles, term: Doubles) -> ScoredGroup:
+    return ScoredGroup(
+        ruled.group,
+        {**ruled.components, "preference": scores},
+        {**ruled.terms, "preference": term},
+        ruled.rule_rewards,
+        ruled.rewards + term,
+    )
 
 
-def reward_metrics(scored: Sequence[ScoredGroup]) -> Metrics:
-    """Means of the components and of the whole, and how rules and preference agree: reward hacking shows here."""
-    names = scored[0].components
-    metrics = {f"reward/{name}": float(np.mean([group.components[name] for group in scored])) for name in names}
-    metrics["reward/total"] = float(np.mean([group.rewards for group in scored]))
-    if "preference" in names:
-        right = np.concatenate([group.components["accuracy"] for group in scored]) > 0
-        scores = np.concatenate([group.components["preference"] for group in scored])
-        if right.any() and not right.all():
-            metrics["reward/preference_when_right"] = float(scores[right].mean())
-            metrics["reward/preference_when_wrong"] = float(scores[~right].mean())
-            if scores.std() > 0:
-                metrics["reward/rule_preference_correlation"] = float(np.corrcoef(right, scores)[0, 1])
-    return metrics
+def _check_finite(group: RolloutGroup, scores: Doubles) -> None:
+    if not np.isfinite(scores).all():
+        place = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise NonFiniteError(
+            f"reward model, problem {group.prompt.problem.id}, completion {place}: the score is {scores[place]}, "
+            "expected a finite number; check the reward model's weights, or train it anew"
+        )

@@ -1,11 +1,17 @@
-"""Rule rewards: each judges one completion of one problem and gives a number between 0 and 1."""
+"""Rule rewards: each judges one completion of one problem, without a model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from vergence.errors import DataError
 from vergence.reward.answer import extract_answer, is_well_formed
-from vergence.types import Completion, Finish, Problem
+from vergence.reward.length import soft_overlong
+from vergence.types import Completion, Doubles, Finish, Problem, RolloutGroup
+
+Rule = Callable[[Problem, Completion], float]
+"""One completion of one problem -> what it is worth."""
 
 
 def check_gradable(problems: Sequence[Problem], source: Path) -> None:
@@ -26,3 +32,22 @@ def accuracy(problem: Problem, completion: Completion) -> float:
 def format_reward(problem: Problem, completion: Completion) -> float:
     """1 if the response has the asked form and ended by itself (r_format of R1V2 Eq. 7)."""
     return float(completion.finish is Finish.STOP and is_well_formed(completion.text))
+
+
+def overlong(limit: int, margin: int) -> Rule:
+    """DAPO's soft length penalty as a rule: 0 up to `limit - margin` tokens, then falling to -1 at `limit` tokens."""
+
+    def judge(problem: Problem, completion: Completion) -> float:
+        return float(soft_overlong(len(completion.token_ids), limit, margin))
+
+    return judge
+
+
+def rule_values(rule: Rule, group: RolloutGroup) -> Doubles:
+    """A rule's values [G] of a group."""
+    return np.array([rule(group.prompt.problem, completion) for completion in group.completions], dtype=np.float64)
+
+
+def rule_scores(group: RolloutGroup) -> tuple[Doubles, Doubles]:
+    """Accuracy [G] and format [G] of a group."""
+    return rule_values(accuracy, group), rule_values(format_reward, group)

@@ -58,8 +58,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a small file by its new text in one step."""
+    write_whole_bytes(path, text.encode())
+
+
+def write_whole_bytes(path: Path, content: bytes) -> None:
+    """Replace a file by its new content in one step."""
     temporary = path.with_name(_TEMPORARY + path.name)
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     _flush(temporary)
     temporary.replace(path)
 

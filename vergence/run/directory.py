@@ -109,7 +109,7 @@ def opened(path: Path, recipe: Recipe) -> Iterator[RunDirectory]:
     elif path.is_dir() and any(entry.name != ".lock" for entry in path.iterdir()):
         raise DirectoryError(f"{path}: not empty and not a run directory; choose another --out")
     path.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
+    with locked(path):
         sweep(path)
         if not known.is_file():
             write_whole(known, to_toml(recipe))
@@ -124,7 +124,8 @@ def existing(path: Path) -> RunDirectory:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a directory for this process. Raises DirectoryError if another one holds it."""
     descriptor = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
     try:
         try:

@@ -31,6 +31,7 @@ class StageRun:
         self._progress = progress
         self._metrics = Journal(directory / "metrics.jsonl")
         self._rollouts = Journal(directory / "rollouts" / f"{stage}.jsonl")
+        self._alarms = Journal(directory / "alarms" / f"{stage}.jsonl")
         self._begun = time.monotonic()
         self.clock = Clock()
         """Its seconds by phase become part of each step's line."""
@@ -76,10 +77,20 @@ class StageRun:
         """Add metrics to the current step's line."""
         self._row.update(metrics)
 
+    @property
+    def logged(self) -> Metrics:
+        """A copy of the current step's line as far as it goes."""
+        return dict(self._row)
+
     def note_rollouts(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Append rows of sampled groups to the stage's rollout file."""
         for row in rows:
             self._rollouts.append({"stage": self.stage, "step": self._step} | dict(row))
+
+    def note_alarms(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Append bands, alarms and actions to the stage's alarm file."""
+        for row in rows:
+            self._alarms.append({"stage": self.stage, "step": self._step} | dict(row))
 
     def seconds(self) -> float:
         """Wall seconds spent in this stage, earlier sessions included."""
@@ -100,6 +111,7 @@ class StageRun:
                 "seconds": self.seconds(),
                 "metrics_size": self._metrics.size(),
                 "rollouts_size": self._rollouts.size(),
+                "alarms_size": self._alarms.size(),
                 "parts": {name: part.state_dict() for name, part in parts.items()},
             },
         )
@@ -111,11 +123,13 @@ class StageRun:
             # only if somebody deleted its checkpoints to do it again
             self._metrics.drop_stage(self.stage)
             self._rollouts.drop_stage(self.stage)
+            self._alarms.drop_stage(self.stage)
             self._save(0, parts)
             return 0
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
         self._metrics.truncate(state["metrics_size"])
         self._rollouts.truncate(state["rollouts_size"])
+        self._alarms.truncate(state["alarms_size"])
         self._begun = time.monotonic() - state["seconds"]
         return int(state["step"])

@@ -17,7 +17,8 @@ from vergence.run.directory import Outcome
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.stages.context import Context, Models
-from vergence.stages.parts import Gauge, gauge, schedule, tower_for, training
+from vergence.stages.measuring import Gauge, gauge
+from vergence.stages.parts import schedule, tower_for, training
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
 from vergence.types import Completion, Finish, Prompt

@@ -16,7 +16,7 @@ from vergence.stages.parts import feature_limits
 
 
 def run_evaluate(section: EvaluateStage, run: StageRun, context: Context, models: Models) -> Outcome:
-    """Test figures for every stage that gave a policy; the last of them is what becomes `final/`."""
+    """Test figures for every stage that gave a policy, or for those that are named; the last of them is what becomes `final/`."""
     problems = context.test()
     test_rows: dict[str, Any] = {}
     details: dict[str, Any] = {}
@@ -56,6 +56,6 @@ def _stages_with_policy(section: EvaluateStage, context: Context) -> list[str]:
     for stage in context.recipe.stage:
         if stage.label == section.label:
             break
-        if "policy" in stage.GIVES:
+        if "policy" in stage.GIVES and (not section.stages or stage.label in section.stages):
             labels.append(stage.label)
     return labels

@@ -1,34 +1,19 @@
-"""The parts that several stages build in the same way: towers, schedules, gauges and watches."""
+"""The parts that several stages build in the same way: towers, schedules, samplings, checks."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 
-from vergence.evaluation.measure import tuning_metrics
 from vergence.model.batch import collate, mapped, unpad
 from vergence.model.family import Role
 from vergence.model.forward import token_scores
 from vergence.model.parameters import Training
 from vergence.model.plain import compare_with_plain
 from vergence.model.policy import Policy
-from vergence.model.vision import (
-    ADAPTER_OUTPUT,
-    TOWER_OUTPUT,
-    AblatedTower,
-    CachedTower,
-    FeatureLimits,
-    LiveTower,
-    Tower,
-    grey_view,
-    masked_view,
-)
-from vergence.monitor.perception import perception_metrics
-from vergence.recipe.monitor import MonitorSection
-from vergence.recipe.sections import EvaluationSection, Optimizer, Roles, SamplingSection, Trained
-from vergence.rollout.local import LocalGenerator
-from vergence.run.stage_run import StageRun
+from vergence.model.vision import ADAPTER_OUTPUT, TOWER_OUTPUT, CachedTower, FeatureLimits, LiveTower, Tower
+from vergence.recipe.sections import Optimizer, Roles, SamplingSection, Trained
 from vergence.stages.context import Context
-from vergence.types import Completion, Floats, Metrics, Prompt, RolloutGroup, Sampling
+from vergence.types import Completion, Floats, Prompt, Sampling
 from vergence.update.schedule import Schedule, constant, cosine
 
 
@@ -75,63 +60,6 @@ def sampling(section: SamplingSection) -> Sampling:
         top_p=section.top_p,
         repetition_penalty=section.repetition_penalty,
     )
-
-
-Gauge = Callable[[int, int], Metrics]
-"""(step, steps in all) -> figures on the tuning split when they are due, else nothing."""
-
-
-def gauge(
-    policy: Policy,
-    tower: Tower,
-    context: Context,
-    section: EvaluationSection,
-    max_new_tokens: int,
-    run: StageRun,
-) -> Gauge:
-    """Measures the policy on the tuning split every so often, and at the last step."""
-    problems = context.tuning()[: section.problems]
-    generator = LocalGenerator(policy, tower)
-    blank = LocalGenerator(policy, AblatedTower(policy, grey_view))
-
-    def measure(step: int, total: int) -> Metrics:
-        if (step + 1) % section.every and step + 1 != total:
-            return {}
-        return tuning_metrics(
-            generator,
-            blank,
-            problems,
-            blank_problems=section.blank_problems,
-            max_new_tokens=max_new_tokens,
-            seed=run.seed("tuning"),
-        )
-
-    return measure
-
-
-Watch = Callable[[int, Sequence[RolloutGroup]], Metrics]
-"""(step, the step's groups) -> perception figures when they are due, else nothing."""
-
-
-def watch(policy: Policy, tower: Tower, section: MonitorSection, temperature: float, run: StageRun) -> Watch:
-    """Scores some of the step's own completions with masked pictures every so often."""
-    masked = AblatedTower(policy, masked_view(section.mask_patch, section.mask_share, run.seed("mask")))
-
-    def measure(step: int, groups: Sequence[RolloutGroup]) -> Metrics:
-        if step % section.every:
-            return {}
-        # one completion of each group before the second of any, so that few completions still see many pictures
-        members = [
-            (group.prompt, group.completions[index])
-            for index in range(len(groups[0].completions))
-            for group in groups
-            if group.prompt.problem.images
-        ][: section.completions]
-        if not members:
-            return {}
-        return perception_metrics(policy, members, tower=tower, masked_tower=masked, temperature=temperature)
-
-    return measure
 
 
 @torch.no_grad()

@@ -5,14 +5,18 @@ from pathlib import Path
 
 import torch
 
+from vergence.data.preferences import read_preferences
 from vergence.data.problems import read_captions, read_problems
 from vergence.errors import RecipeError
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families import family_of
 from vergence.model.policy import read_config
+from vergence.monitor.probe import check_yes_no
+from vergence.pairs.files import read_tokens
+from vergence.pool.warm import warm_content
 from vergence.recipe.grpo import GrpoStage
 from vergence.recipe.mpo import MpoStage
-from vergence.recipe.reward_model import RewardModelStage
+from vergence.recipe.reward_model import LoadRewardModelStage, RewardModelStage
 from vergence.recipe.schema import DigitsData, FileData, Recipe, prompts_missing
 from vergence.recipe.sections import StageSection
 from vergence.recipe.stages import AlignStage, AssembleStage, EvaluateStage, LoadStage, ParentsStage
@@ -30,7 +34,8 @@ from vergence.stages.evaluate import run_evaluate
 from vergence.stages.grpo.build import run_grpo
 from vergence.stages.mpo.build import run_mpo
 from vergence.stages.parents import run_parents
-from vergence.stages.reward_model import run_reward_model
+from vergence.stages.reward_model.build import run_reward_model
+from vergence.stages.reward_model.elsewhere import named_source, run_load_reward_model
 
 
 def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: str | None) -> None:
@@ -78,6 +83,8 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
             return run_align(stage, run, context, models)
         case RewardModelStage():
             return run_reward_model(stage, run, context, models)
+        case LoadRewardModelStage():
+            return run_load_reward_model(stage, run, context, models)
         case MpoStage():
             return run_mpo(stage, run, context, models)
         case GrpoStage():
@@ -93,6 +100,17 @@ def check_inputs(recipe: Recipe) -> None:
         match stage:
             case LoadStage():
                 family_of(read_config(stage.path))
+            case LoadRewardModelStage():
+                named_source(stage)
+            case RewardModelStage():
+                for file in (stage.pairs_file, stage.held_out_file):
+                    if file is not None:
+                        read_preferences(file)
+            case MpoStage() if stage.pairs.file is not None:
+                read_preferences(stage.pairs.file)
+                read_tokens(stage.pairs.file)
+            case GrpoStage() if stage.buffer.warm is not None:
+                warm_content(stage.buffer.warm)
             case AssembleStage():
                 for named in (stage.vision, stage.language):
                     if named is not None:
@@ -105,6 +123,8 @@ def check_inputs(recipe: Recipe) -> None:
             sizes.append(len(problems))
         if recipe.data.captions is not None:
             read_captions(recipe.data.captions)
+        if recipe.data.probe is not None:
+            check_yes_no(read_problems(recipe.data.probe, decode=True), recipe.data.probe)
         problem = prompts_missing(recipe, sizes[0])
         if problem:
             raise RecipeError(f"{recipe.name}: {problem}")

@@ -1,6 +1,7 @@
 """How a stage hands its policy on, and what its row of the stage table says."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +23,14 @@ def save_stage_policy(policy: Policy, label: str, context: Context) -> str:
     return str(folder.relative_to(context.directory.path))
 
 
-def tuning_row(run: StageRun, context: Context) -> StageRow:
-    """The stage's row, from its lines in metrics.jsonl, so that a resumed stage says the same."""
+def tuning_row(run: StageRun, context: Context, *, upto: float = math.inf) -> StageRow:
+    """The stage's row, from its lines in metrics.jsonl, so that a resumed stage says the same.
+
+    `upto` is the step that the saved policy comes from, where that is not the last one.
+    """
     lines = stage_lines(context, run.stage)
-    measured: Mapping[str, Any] = next((line for line in reversed(lines) if "tuning/greedy_accuracy" in line), {})
+    taken = [line for line in lines if "tuning/greedy_accuracy" in line and line["step"] <= upto]
+    measured: Mapping[str, Any] = taken[-1] if taken else {}
     ratios = [line["effective/fresh"] for line in lines if "effective/fresh" in line]
     window = max(1, len(ratios) // 10)
     return StageRow(

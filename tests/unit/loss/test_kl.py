@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vergence.loss.kl import KlEstimator, k1, k2, k3
+from vergence.loss.kl import KlEstimator, fixed_weight, grpo_d, k1, k2, k3
 
 PI = [0.5, 0.3, 0.2]
 REFERENCE = [0.2, 0.5, 0.3]
@@ -78,3 +78,32 @@ def test_expected_gradient_of_k2_is_the_gradient_of_the_exact_divergence() -> No
     expectation = (pi.detach().exp() * k2(pi, logs(reference))).sum()
     (gradient,) = torch.autograd.grad(expectation, logits)
     assert pytest.approx(by_differences, abs=1e-8) == gradient.tolist()
+
+
+def test_a_fixed_weight_is_the_same_at_every_step() -> None:
+    assert [0.1, 0.1] == [fixed_weight(0.1)(step) for step in (0, 1000)]
+
+
+def test_grpo_d_by_hand() -> None:
+    """Eleven steps, turn 0.4: from the middle 0.07 down to 0.04 at step 4, then up to 0.1 at step 10."""
+    weight = grpo_d(0.04, 0.1, steps=11, turn=0.4)
+    expected = [0.07, 0.0625, 0.055, 0.0475, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1]
+    assert pytest.approx(expected) == [weight(step) for step in range(11)]
+
+
+@given(steps=st.integers(1, 50), turn=st.floats(0, 1), low=st.floats(0, 1), spread=st.floats(0, 1))
+def test_grpo_d_falls_to_its_turn_then_rises_and_stays_within_its_bounds(
+    steps: int, turn: float, low: float, spread: float
+) -> None:
+    high = low + spread
+    weight = grpo_d(low, high, steps=steps, turn=turn)
+    values = [weight(step) for step in range(steps)]
+    assert all(low - 1e-9 <= value <= high + 1e-9 for value in values)
+    assert pytest.approx(low + spread / 2) == values[0]
+    for step in range(1, steps):
+        if step <= turn * (steps - 1):
+            assert values[step] <= values[step - 1] + 1e-9
+        if step - 1 >= turn * (steps - 1):
+            assert values[step] >= values[step - 1] - 1e-9 or step == 1  # turn 0: from the middle to the bottom at once
+    if steps > 1 and turn < 1:
+        assert pytest.approx(high) == values[-1]

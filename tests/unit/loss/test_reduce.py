@@ -1,15 +1,15 @@
-"""The two reductions against numbers worked out by hand; neither micro-batches nor padding may change them."""
+"""The three reductions against numbers worked out by hand; neither micro-batches nor padding may change them."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vergence.loss.reduce import Reduction, sequence_mean, token_mean
+from vergence.loss.reduce import Reduction, constant_length, sequence_mean, token_mean
 
 TERMS = torch.tensor([[1.0, 2.0, 3.0], [4.0, 100.0, 100.0], [6.0, 8.0, 100.0]])
 MASK = torch.tensor([[True, True, True], [True, False, False], [True, True, False]])
-BOTH = pytest.mark.parametrize("reduce", [token_mean, sequence_mean])
+EACH = pytest.mark.parametrize("reduce", [token_mean, sequence_mean, constant_length(6)])
 
 
 def test_token_mean_counts_every_token_the_same() -> None:
@@ -20,6 +20,13 @@ def test_token_mean_counts_every_token_the_same() -> None:
 def test_sequence_mean_counts_every_sequence_the_same() -> None:
     """(2 + 4 + 7) / 3."""
     assert pytest.approx(13 / 3) == sequence_mean(TERMS, MASK, 6, 3).item()
+
+
+def test_a_constant_length_counts_a_token_the_same_in_every_batch() -> None:
+    """24 / (3 * 6), and half of it with as many idle sequences; the number of tokens has no say."""
+    reduce = constant_length(6)
+    assert pytest.approx(24 / 18) == reduce(TERMS, MASK, 6, 3).item() == reduce(TERMS, MASK, 60, 3).item()
+    assert pytest.approx(24 / 36) == reduce(TERMS, MASK, 6, 6).item()
 
 
 def test_the_counts_come_from_outside() -> None:
@@ -34,7 +41,7 @@ def ragged(lengths: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     return terms, torch.arange(width) < torch.tensor(lengths)[:, None]
 
 
-@BOTH
+@EACH
 @given(lengths=st.lists(st.integers(1, 6), min_size=2, max_size=8), data=st.data())
 def test_micro_batches_that_know_the_whole_count_add_up_to_the_whole(
     reduce: Reduction, lengths: list[int], data: st.DataObject
@@ -46,7 +53,7 @@ def test_micro_batches_that_know_the_whole_count_add_up_to_the_whole(
     assert pytest.approx(reduce(terms, mask, tokens, sequences).item()) == sum(part.item() for part in parts)
 
 
-@BOTH
+@EACH
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=6), extra=st.integers(1, 5))
 def test_padding_changes_nothing(reduce: Reduction, lengths: list[int], extra: int) -> None:
     terms, mask = ragged(lengths)
@@ -56,13 +63,13 @@ def test_padding_changes_nothing(reduce: Reduction, lengths: list[int], extra: i
     assert pytest.approx(expected) == reduce(wider, wider_mask, sum(lengths), len(lengths)).item()
 
 
-@BOTH
+@EACH
 def test_padding_gets_no_gradient(reduce: Reduction) -> None:
     terms = TERMS.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(reduce(terms, MASK, 6, 3), terms)
     assert MASK.tolist() == (gradient != 0).tolist()
 
 
-@BOTH
+@EACH
 def test_a_row_without_tokens_counts_nothing(reduce: Reduction) -> None:
     assert 0.0 == reduce(torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.bool), 0, 0).item()

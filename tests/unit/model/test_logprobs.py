@@ -91,6 +91,54 @@ def test_a_head_that_is_no_plain_linear_layer_is_called(chunk_bytes: int) -> Non
 
 
 @CHUNKS
+@pytest.mark.parametrize("kind", ["linear", "linear without bias", "own kind"])
+@pytest.mark.parametrize("banned", [(), BANNED], ids=["all allowed", "two banned"])
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_the_entropy_has_a_gradient_where_it_is_asked_for(
+    chunk_bytes: int, kind: str, banned: tuple[int, ...], temperature: float
+) -> None:
+    """Of the log-probs and the entropies together, and of the entropies alone, against autograd of a plain softmax."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = Halved(WIDTH, VOCABULARY) if kind == "own kind" else linear(bias=kind == "linear")
+    hidden, targets, upstream = data()
+    inputs = [hidden, *module.parameters()]
+    other = upstream.flip(0)
+    expected, expected_entropy = at_once(module(hidden), targets, temperature, banned)
+    picked, entropy = picked_logprobs(
+        head(module, temperature=temperature, banned=banned),
+        hidden,
+        targets,
+        entropy_gradient=True,
+        chunk_bytes=chunk_bytes,
+    )
+    plain, plain_entropy = picked_logprobs(
+        head(module, temperature=temperature, banned=banned), hidden, targets, chunk_bytes=chunk_bytes
+    )
+    assert torch.equal(plain, picked)
+    assert torch.equal(plain_entropy, entropy)
+    together = torch.autograd.grad([picked, entropy], inputs, [upstream, other], retain_graph=True)
+    alone = torch.autograd.grad(entropy, inputs, other, retain_graph=True)
+    untouched = torch.autograd.grad(picked, inputs, upstream)
+    theirs = torch.autograd.grad([expected, expected_entropy], inputs, [upstream, other], retain_graph=True)
+    theirs_alone = torch.autograd.grad(expected_entropy, inputs, other)
+    for mine, right in zip([*together, *alone], [*theirs, *theirs_alone], strict=True):
+        torch.testing.assert_close(mine, right, atol=1e-5, rtol=1e-5)
+    for mine, before in zip(untouched, torch.autograd.grad(plain, inputs, upstream), strict=True):
+        torch.testing.assert_close(mine, before, atol=1e-6, rtol=1e-6)
+
+
+def test_the_gradient_of_the_entropy_is_finite_where_probabilities_vanish() -> None:
+    module = linear(bias=False)
+    hidden, targets, _ = data()
+    with torch.no_grad():
+        module.get_parameter("weight").mul_(1000)
+    _, entropy = picked_logprobs(head(module), hidden, targets, entropy_gradient=True)
+    (gradient,) = torch.autograd.grad(entropy.sum(), hidden)
+    assert bool(gradient.isfinite().all())
+
+
+@CHUNKS
 @pytest.mark.parametrize("trained", ["hidden", "weight", "bias"])
 def test_only_what_is_trained_gets_a_gradient(chunk_bytes: int, trained: str) -> None:
     module = linear(bias=True).requires_grad_(False)

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from vergence.monitor.perception import perception_summary, token_divergence
+from vergence.monitor.scores import Seen
 
 
 def row(*values: float) -> torch.Tensor:
@@ -37,10 +39,27 @@ def test_expected_divergence_is_the_exact_one_from_seeing_to_not_seeing() -> Non
     assert pytest.approx(exact) == sum(p * value for p, value in zip(seen, values, strict=True))
 
 
+def seen(logprobs: list[float], entropy: list[float]) -> Seen:
+    return Seen(np.array(logprobs, dtype=np.float32), np.array(entropy, dtype=np.float32))
+
+
 def test_summary_by_hand() -> None:
-    """Of the four real tokens, 0.0, 0.1, 0.5 and 1.0, two exceed a tenth of a nat. Padding stays out."""
-    divergence = torch.tensor([[0.0, 0.1, 0.5], [1.0, 9.0, 9.0]], dtype=torch.float64)
-    mask = torch.tensor([[True, True, True], [True, False, False]])
-    assert pytest.approx({"perception/kl": 0.4, "perception/dependent_share": 0.5}) == perception_summary(
-        divergence, mask
-    )
+    """Three tokens of one completion and one of another, with d = 0, -1, 1 and -6.
+
+    v is 0, 0.368, 0.718 and 5.002; the entropy gaps are 0.5, 0, -0.5 and 2.
+    """
+    looking = [seen([-1.0, -1.0, -2.0], [1.0, 1.0, 1.0]), seen([-0.1], [0.5])]
+    masked = [seen([-1.0, -2.0, -1.0], [1.5, 1.0, 0.5]), seen([-6.1], [2.5])]
+    metrics = perception_summary(looking, masked, 0.5)
+    assert pytest.approx((math.exp(-1) + math.e - 2 + 5.00247875217667) / 4) == metrics["perception/kl"]
+    assert 2 / 4 == metrics["perception/dependent_share"]
+    assert pytest.approx(2.0 / 4) == metrics["perception/entropy_gap"]
+
+
+def test_a_policy_that_says_the_same_either_way_depends_on_nothing() -> None:
+    looking = [seen([-1.0, -3.0], [1.0, 2.0])]
+    assert {
+        "perception/kl": 0.0,
+        "perception/dependent_share": 0.0,
+        "perception/entropy_gap": 0.0,
+    } == perception_summary(looking, looking, 0.1)

@@ -5,7 +5,6 @@ from collections import Counter
 
 import pytest
 
-from vergence.errors import RunError
 from vergence.pairs.pool import PairPool
 from vergence.types import PreferencePair
 
@@ -27,11 +26,6 @@ def pool_of(count: int) -> PairPool:
 
 def sources(pairs: list[PreferencePair]) -> list[str]:
     return [pair.source for pair in pairs]
-
-
-def test_a_round_without_pairs_is_an_error_that_says_what_to_do() -> None:
-    with pytest.raises(RunError, match=r"no preference pair.*min_margin"):
-        PairPool().refill([])
 
 
 def test_refill_replaces_the_last_rounds_pairs() -> None:

@@ -79,6 +79,13 @@ def test_parents_belong_to_built_in_tasks() -> None:
         recipe_of("parents", "assemble", data=FILES)
 
 
+@pytest.mark.parametrize("named", ["mpo", "reward_model", "evaluate"])
+def test_what_is_evaluated_must_be_an_earlier_stage_that_gives_a_policy(named: str) -> None:
+    recipe_of(LOAD, "reward_model", RULES, {"type": "evaluate", "stages": ("grpo",)})
+    with pytest.raises(RecipeError, match=rf'stage\.3 \("evaluate"\): stages names "{named}", and no earlier stage'):
+        recipe_of(LOAD, "reward_model", RULES, {"type": "evaluate", "stages": (named,)})
+
+
 def test_names_are_unique_and_two_of_a_type_need_names() -> None:
     assert ["load", "first", "grpo"] == [
         stage.label for stage in recipe_of(LOAD, RULES | {"name": "first"}, RULES).stage

@@ -6,7 +6,7 @@ from typing import Any
 from vergence.report.read import Row
 from vergence.report.time import phases_of, time_section
 
-from ..test_report import RECIPE, Element, parsed, report, rows_of, write_lines
+from .pages import RECIPE, Element, parsed, report, rows_of, write_lines
 
 ALIGN = [
     {"stage": "align", "step": 0, "seconds/forward": 1.0, "seconds/backward": 2.0, "seconds/optimizer": 0.5},

@@ -1,4 +1,4 @@
-"""The hybrid reward with a fake preference model: bounds, gates, weights, the paper's sum, and the metrics."""
+"""The hybrid reward with a fake preference model: gates, weights, terms, limits, shaping, and the paper's sum."""
 
 import math
 from collections.abc import Sequence
@@ -8,23 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vergence.advantage import group_normalised, judge
-from vergence.reward.hybrid import (
-    HybridReward,
-    RewardWeights,
-    RuleReward,
-    clip_bound,
-    correct_gate,
-    formed_gate,
-    no_bound,
-    no_gate,
-    reward_metrics,
-    rule_scores,
-    sigmoid_bound,
-)
+from vergence.advantage.judging import judge
+from vergence.advantage.scaling import group_normalised
+from vergence.errors import NonFiniteError
+from vergence.reward.bounds import RunningQuantile, clip_bound, no_bound, sigmoid_bound, zscore_bound
+from vergence.reward.gates import both_gate, correct_gate, formed_gate, no_gate
+from vergence.reward.hybrid import HybridReward, PreferenceLimits, RewardWeights, RuleReward, WeightedRule
+from vergence.reward.rules import overlong
 from vergence.types import RolloutGroup
 
-from ..builders import BARE, NOTHING, RIGHT, WRONG, doubles, group, scored
+from ..builders import BARE, NOTHING, RIGHT, WRONG, completion, doubles, group
 
 WEIGHTS = RewardWeights(accuracy=1.0, format=0.5, preference=0.2)
 ONES = RewardWeights(accuracy=1.0, format=1.0, preference=1.0)
@@ -42,38 +35,12 @@ class FakeScorer:
         return [doubles(row) for row in self._scores]
 
 
-def test_sigmoid_bound_by_hand() -> None:
-    assert pytest.approx([0.5, 0.75, 0.25]) == sigmoid_bound(doubles([0.0, math.log(3), -math.log(3)])).tolist()
-
-
-def test_clip_bound_by_hand() -> None:
-    assert [-1.0, -0.25, 0.5, 1.0] == clip_bound(doubles([-7.0, -0.25, 0.5, 7.0])).tolist()
-
-
-def test_no_bound_lets_everything_through() -> None:
-    assert [-15.5, 7.53] == no_bound(doubles([-15.5, 7.53])).tolist()
-
-
-@given(st.lists(st.floats(-500, 500), min_size=2, max_size=6))
-def test_bounds_keep_the_order_and_their_range(scores: list[float]) -> None:
-    ordered = sorted(scores)
-    for bound, low, high in ((sigmoid_bound, 0.0, 1.0), (clip_bound, -1.0, 1.0)):
-        values = bound(doubles(ordered)).tolist()
-        assert sorted(values) == values
-        assert low <= values[0] <= values[-1] <= high
-
-
 def test_gates_say_where_the_score_counts() -> None:
     right, formed = doubles([1, 1, 0, 0]), doubles([1, 0, 1, 0])
     assert [1, 1, 0, 0] == correct_gate(right, formed).tolist()
     assert [1, 0, 1, 0] == formed_gate(right, formed).tolist()
+    assert [1, 0, 0, 0] == both_gate(right, formed).tolist()
     assert [1, 1, 1, 1] == no_gate(right, formed).tolist()
-
-
-def test_rule_scores_are_accuracy_and_format() -> None:
-    right, formed = rule_scores(group(FOUR))
-    assert [1.0, 1.0, 0.0, 0.0] == right.tolist()
-    assert [1.0, 0.0, 1.0, 0.0] == formed.tolist()
 
 
 def test_rule_reward_is_the_weighted_sum() -> None:
@@ -92,6 +59,7 @@ SCORES = [math.log(3), -math.log(3), 0.0, 10.0]
     [
         (sigmoid_bound, correct_gate, [0.15, 0.05, 0.0, 0.0]),  # 0.2 * 0.75, 0.2 * 0.25, and none for wrong answers
         (sigmoid_bound, formed_gate, [0.15, 0.0, 0.1, 0.0]),
+        (sigmoid_bound, both_gate, [0.15, 0.0, 0.0, 0.0]),
         (clip_bound, correct_gate, [0.2, -0.2, 0.0, 0.0]),
         (no_bound, no_gate, [0.2 * math.log(3), -0.2 * math.log(3), 0.0, 2.0]),
     ],
@@ -126,7 +94,7 @@ def test_preference_differences_alone_do_not_make_a_group_effective(texts: list[
     """Not even with the paper's unbounded sum."""
     (result,) = HybridReward(ONES, FakeScorer([-15.0, 0.0, 8.0]), no_bound, no_gate)([group(texts)])
     assert 3 == len(set(result.rewards.tolist()))
-    verdict = judge(result, group_normalised)
+    (verdict,) = judge([result], group_normalised)
     assert not verdict.effective
     assert [0.0, 0.0, 0.0] == verdict.advantages.tolist()
 
@@ -144,32 +112,111 @@ def test_a_scorer_that_forgets_a_group_is_an_error() -> None:
         HybridReward(ONES, FakeScorer([1.0]), no_bound, no_gate)([group([RIGHT]), group([RIGHT])])
 
 
-def preferred(right: Sequence[float], preference: Sequence[float], rewards: Sequence[float]):
-    components = {"accuracy": right, "format": [1.0] * len(right), "preference": preference}
-    return scored(right, rewards, components=components)
+# ── terms ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_metrics_by_hand() -> None:
-    """Right: scores 2 and 0; wrong: 1 and -1. Covariance 1/4, variances 1/4 and 5/4: correlation 1 / sqrt(5)."""
-    groups = [preferred([1.0, 0.0], [2.0, 1.0], [1.4, 0.2]), preferred([1.0, 0.0], [0.0, -1.0], [1.1, 0.1])]
-    expected = {
-        "reward/accuracy": 0.5,
-        "reward/format": 1.0,
-        "reward/preference": 0.5,
-        "reward/total": 0.7,
-        "reward/preference_when_right": 1.0,
-        "reward/preference_when_wrong": 0.0,
-        "reward/rule_preference_correlation": 1 / math.sqrt(5),
-    }
-    assert pytest.approx(expected) == reward_metrics(groups)
+def test_terms_are_what_each_component_adds() -> None:
+    (result,) = HybridReward(WEIGHTS, FakeScorer(SCORES), sigmoid_bound, correct_gate)([group(FOUR)])
+    assert [1.0, 1.0, 0.0, 0.0] == result.terms["accuracy"].tolist()
+    assert [0.5, 0.0, 0.5, 0.0] == result.terms["format"].tolist()
+    assert pytest.approx([0.15, 0.05, 0.0, 0.0]) == result.terms["preference"].tolist()
+    (ruled,) = RuleReward(WEIGHTS)([group(FOUR)])
+    assert ["accuracy", "format"] == list(ruled.terms)
 
 
-def test_metrics_leave_out_what_cannot_be_told() -> None:
-    """No correlation of constants, no mean of nothing, no preference without a preference model."""
-    always = {"reward/accuracy", "reward/format", "reward/preference", "reward/total"}
-    assert always == set(reward_metrics([preferred([1.0, 1.0], [0.3, 0.4], [1.0, 1.0])]))
-    assert always == set(reward_metrics([preferred([0.0, 0.0], [0.3, 0.4], [0.0, 0.0])]))
-    both_sides = always | {"reward/preference_when_right", "reward/preference_when_wrong"}
-    assert both_sides == set(reward_metrics([preferred([1.0, 0.0], [0.3, 0.3], [1.0, 0.0])]))
-    rules = RuleReward(WEIGHTS)([group(FOUR)])
-    assert pytest.approx({"reward/accuracy": 0.5, "reward/format": 0.5, "reward/total": 0.75}) == reward_metrics(rules)
+SHAPING = {"overlong": WeightedRule(0.5, overlong(8, 4))}
+"""0 up to four tokens, -1 from eight on, half of it counted."""
+
+
+@given(
+    st.lists(st.lists(st.floats(-20, 20), min_size=4, max_size=4), min_size=1, max_size=3),
+    st.sampled_from([sigmoid_bound, clip_bound, zscore_bound, no_bound]),
+    st.sampled_from([correct_gate, formed_gate, both_gate, no_gate]),
+    st.floats(0, 1),
+    st.floats(-2, 2),
+)
+def test_terms_sum_to_the_reward_and_rules_to_theirs(scores, bound, gate, factor: float, cap: float) -> None:
+    reward = HybridReward(
+        WEIGHTS, FakeScorer(*scores), bound, gate, limits=lambda: PreferenceLimits(factor, cap), shaping=SHAPING
+    )
+    for result in reward([group(FOUR) for _ in scores]):
+        assert set(result.components) == set(result.terms) == {"accuracy", "format", "preference", "overlong"}
+        assert pytest.approx(sum(result.terms.values()).tolist()) == result.rewards.tolist()
+        assert (result.terms["accuracy"] + result.terms["format"]).tolist() == result.rule_rewards.tolist()
+
+
+# ── the batch that a bound sees ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bound_sees_all_groups_of_a_call_at_once() -> None:
+    """Scores 0 2 | 4 2 have mean 2 and variance 2; group by group the middle ones would not be 0."""
+    groups = [group([RIGHT, RIGHT]), group([RIGHT, RIGHT])]
+    results = HybridReward(ONES, FakeScorer([0.0, 2.0], [4.0, 2.0]), zscore_bound, no_gate)(groups)
+    found = [result.terms["preference"].tolist() for result in results]
+    assert [pytest.approx([-math.sqrt(2), 0.0]), pytest.approx([math.sqrt(2), 0.0])] == found
+
+
+def test_a_quantile_remembers_from_call_to_call() -> None:
+    reward = HybridReward(ONES, FakeScorer([1.0, 2.0]), RunningQuantile(8), no_gate)
+    first, second = (reward([group([RIGHT, RIGHT])])[0].terms["preference"].tolist() for _ in range(2))
+    assert [0.25, 0.75] == first == second  # 1 1 2 2: the pairs share their ranks
+    higher = HybridReward(ONES, FakeScorer([9.0, 9.0]), quantile := RunningQuantile(8), no_gate)
+    quantile(doubles([1.0, 2.0]))
+    assert [0.75, 0.75] == higher([group([RIGHT, RIGHT])])[0].terms["preference"].tolist()
+
+
+# ── limits ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_factor_of_0_leaves_the_rules_alone() -> None:
+    reward = HybridReward(ONES, FakeScorer(SCORES), no_bound, no_gate, limits=lambda: PreferenceLimits(factor=0.0))
+    (result,) = reward([group(FOUR)])
+    (ruled,) = RuleReward(ONES)([group(FOUR)])
+    assert ruled.rewards.tolist() == result.rewards.tolist()
+    assert SCORES == result.components["preference"].tolist()  # monitors still see what the reward model says
+
+
+def test_a_cap_holds_the_score_down_before_its_bound() -> None:
+    """Scores log 3, -log 3, 0, 10 capped at 0: sigmoids 1/2, 1/4, 1/2, 1/2."""
+    reward = HybridReward(ONES, FakeScorer(SCORES), sigmoid_bound, no_gate, limits=lambda: PreferenceLimits(cap=0.0))
+    (result,) = reward([group(FOUR)])
+    assert pytest.approx([0.5, 0.25, 0.5, 0.5]) == result.terms["preference"].tolist()
+    assert SCORES == result.components["preference"].tolist()
+
+
+def test_limits_are_read_at_every_call() -> None:
+    now = [PreferenceLimits()]
+    reward = HybridReward(ONES, FakeScorer([4.0, -2.0]), no_bound, no_gate, limits=lambda: now[0])
+    found = []
+    for limits in (PreferenceLimits(), PreferenceLimits(0.5), PreferenceLimits(0.5, 1.0), PreferenceLimits()):
+        now[0] = limits
+        found.append(reward([group([RIGHT, RIGHT])])[0].terms["preference"].tolist())
+    assert [[4.0, -2.0], [2.0, -1.0], [0.5, -1.0], [4.0, -2.0]] == found
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_a_score_that_is_no_number_is_an_error_that_names_its_completion(score: float) -> None:
+    """It would make an advantage that is no number, and such a sample is silently left out."""
+    reward = HybridReward(ONES, FakeScorer([1.0, score]), sigmoid_bound, correct_gate)
+    with pytest.raises(NonFiniteError, match=r"problem p, completion 1: the score is -?(nan|inf)"):
+        reward([group([RIGHT, RIGHT])])
+
+
+# ── shaping ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def lengths(*counts: int) -> RolloutGroup:
+    return group([completion(RIGHT, logprobs=[-0.5] * count) for count in counts])
+
+
+def test_the_length_penalty_by_hand() -> None:
+    """Limit 8, margin 4: 0 up to 4 tokens, a quarter less with each token, -1 from 8 on; weight 0.5."""
+    (result,) = RuleReward(WEIGHTS, SHAPING)([lengths(2, 4, 5, 7, 8, 9)])
+    assert pytest.approx([0.0, 0.0, -0.25, -0.75, -1.0, -1.0]) == result.components["overlong"].tolist()
+    assert pytest.approx([1.5, 1.5, 1.375, 1.125, 1.0, 1.0]) == result.rewards.tolist()
+
+
+def test_length_alone_makes_no_group_effective() -> None:
+    (result,) = RuleReward(WEIGHTS, SHAPING)([lengths(2, 8)])
+    assert [1.5, 1.5] == result.rule_rewards.tolist()
+    assert not judge([result], group_normalised)[0].effective

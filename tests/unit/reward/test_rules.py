@@ -2,10 +2,10 @@
 
 import pytest
 
-from vergence.reward.rules import accuracy, format_reward
+from vergence.reward.rules import accuracy, format_reward, overlong, rule_scores, rule_values
 from vergence.types import Finish
 
-from ..builders import BARE, NOTHING, RIGHT, WRONG, completion, problem
+from ..builders import BARE, NOTHING, RIGHT, WRONG, completion, group, problem
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,15 @@ def test_spaces_around_the_reference_do_not_matter() -> None:
 )
 def test_format_wants_the_form_and_an_end(text: str, finish: Finish, reward: float) -> None:
     assert reward == format_reward(problem(), completion(text, finish=finish))
+
+
+def test_rule_scores_are_accuracy_and_format() -> None:
+    right, formed = rule_scores(group([RIGHT, BARE, WRONG, NOTHING]))
+    assert [1.0, 1.0, 0.0, 0.0] == right.tolist()
+    assert [1.0, 0.0, 1.0, 0.0] == formed.tolist()
+
+
+def test_the_overlong_rule_counts_tokens() -> None:
+    """Limit 10, margin 5: 0.2 less with each token above 5."""
+    members = group([completion(RIGHT, logprobs=[-1.0] * count) for count in (1, 5, 6, 9, 10, 14)])
+    assert pytest.approx([0.0, 0.0, -0.2, -0.8, -1.0, -1.0]) == rule_values(overlong(10, 5), members).tolist()

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vergence.loss.policy_gradient import clipped_surrogate
+from vergence.loss.policy_gradient import clipped
 from vergence.loss.reduce import Reduction, sequence_mean, token_mean
 from vergence.types import TrainingSample
 from vergence.update.minibatch import Minibatch, deal_groups, deal_samples, minibatches
 
-from ..builders import prompt, training_sample
+from ..builders import prompt, surrogate_input, training_sample
 
 
 def of_lengths(*lengths: int) -> list[TrainingSample]:
@@ -101,14 +101,8 @@ def loss_and_gradient(
 
     logprobs = padded(NOW).requires_grad_()
     mask = torch.tensor([[column < len(THEN[place]) for column in range(width)] for place in places])
-    terms = clipped_surrogate(
-        logprobs,
-        padded(THEN),
-        torch.tensor([ADVANTAGES[place] for place in places]),
-        torch.ones(len(places), width),
-        clip_low=0.2,
-        clip_high=0.2,
-    ).loss
+    given = surrogate_input(logprobs, padded(THEN), torch.tensor([ADVANTAGES[place] for place in places]))
+    terms = clipped(0.2, 0.2)(given).loss
     loss = reduce(terms, mask, num_tokens, num_sequences)
     (gradient,) = torch.autograd.grad(loss, logprobs)
     return loss.item(), [row[: len(THEN[place])] for row, place in zip(gradient.tolist(), places, strict=True)]

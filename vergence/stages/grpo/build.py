@@ -2,12 +2,6 @@
 
 from collections.abc import Sequence
 
-from vergence.advantage import (
-    group_centred,
-    group_normalised,
-    judge,
-)
-from vergence.loss.reduce import sequence_mean, token_mean
 from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, load_policy
@@ -15,25 +9,21 @@ from vergence.model.vision import CachedTower, LiveTower, Tower
 from vergence.monitor.dials import Dials
 from vergence.recipe.grpo import GrpoStage
 from vergence.rollout.local import LocalGenerator
+from vergence.run.checkpoint import Stateful
 from vergence.run.directory import Outcome
 from vergence.run.stage_run import StageRun
 from vergence.stages.budget import Budget
 from vergence.stages.context import Context, Models
+from vergence.stages.grpo.entropy import entropy_for
 from vergence.stages.grpo.loop import GrpoParts, train_grpo
 from vergence.stages.grpo.objective import surrogate_objective
 from vergence.stages.grpo.penalty import Penalty, penalty_for
-from vergence.stages.grpo.replay import correction_for, selection_for
+from vergence.stages.grpo.replay import correction_for, effectiveness_for, selection_for
 from vergence.stages.grpo.reward import reward_for
-from vergence.stages.oversight import Measuring
-from vergence.stages.parts import (
-    check_for,
-    gauge,
-    sampling,
-    schedule,
-    tower_for,
-    training,
-    watch,
-)
+from vergence.stages.grpo.warming import warm_up
+from vergence.stages.grpo.variants import advantage_for, judge_for, places_for, reduction_for, surrogate_for
+from vergence.stages.monitoring import oversight_for
+from vergence.stages.parts import check_for, sampling, schedule, tower_for, training
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
 from vergence.stages.work import Passes, work_done
@@ -51,13 +41,14 @@ def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models
     dials = Dials()
     penalty, references = penalty_for(section, context, models, tower, dials)
     parts = grpo_parts(section, run, context, models, policy, tower, penalty, references, dials)
+    warm_up(section, parts, policy)
     train_grpo(
         parts,
         run,
         steps=section.steps,
         prompts_per_step=section.prompts_per_step,
         minibatch_size=section.minibatch_size,
-        passes=Passes(section.epochs, bool(references), section.buffer.correction == "decoupled"),
+        passes=Passes(section.epochs, section.kl_weight > 0, section.buffer.correction == "decoupled"),
         sampling=sampling(section.sampling),
         rollouts_every=section.rollouts_every,
     )
@@ -79,12 +70,11 @@ def grpo_parts(
     """Every choice between variants is made here and in the files beside this one."""
     batch_size = section.prompts_per_step * section.sampling.num_completions
     microbatch_tokens = context.recipe.compute.microbatch_tokens
-    advantage = group_normalised if section.advantage == "normalised" else group_centred
-    selection = selection_for(section)
-    oversight = Measuring(
-        watch(policy, tower, section.monitor, section.sampling.temperature, run),
-        gauge(policy, tower, context, section.evaluation, section.sampling.max_new_tokens, run),
-    )
+    advantage = advantage_for(section, dials)
+    entropy_weight = entropy_for(section.entropy)
+    selection = selection_for(section, advantage)
+    effectiveness = effectiveness_for(section)
+    reward, reward_state = reward_for(section, context, models, dials)
     budget = Budget(tokens=section.budget.tokens, cpu_seconds=section.budget.cpu_seconds)
     learner = Learner(
         trainable_groups(policy, training(section.train)),
@@ -93,11 +83,18 @@ def grpo_parts(
         schedule=schedule(section.optimizer, section.steps * section.epochs * batch_size // section.minibatch_size),
         clock=run.clock,
     )
+    kept: dict[str, Stateful] = {
+        "learner": learner,
+        "selection": selection,
+        "entropy": entropy_weight,
+        **reward_state,
+    }
+    oversight = oversight_for(section, run, context, models, policy, tower, dials, kept=kept)
     return GrpoParts(
         problems=context.train(run),
         generator=LocalGenerator(policy, tower),
-        reward=reward_for(section, context, models, dials),
-        judge=lambda scored: judge(scored, advantage),
+        reward=reward,
+        judge=judge_for(section, advantage, effectiveness),
         selection=selection,
         correct=correction_for(section, policy, tower, microbatch_tokens),
         penalty=penalty,
@@ -105,10 +102,11 @@ def grpo_parts(
             policy,
             tower,
             temperature=section.sampling.temperature,
-            clip_low=section.clip_low,
-            clip_high=section.clip_high,
-            reduce=token_mean if section.reduction == "token_mean" else sequence_mean,
+            surrogate=surrogate_for(section),
+            reduce=reduction_for(section),
             penalty=penalty,
+            entropy_weight=entropy_weight,
+            places=places_for(section, policy),
             microbatch_tokens=microbatch_tokens,
             check=check_for(context, policy, tower, section.sampling.temperature),
         ),
@@ -123,8 +121,10 @@ def grpo_parts(
         stateful={
             "learner": learner,
             "selection": selection,
+            "entropy": entropy_weight,
             "dials": dials,
             "oversight": oversight,
             "budget": budget,
+            **reward_state,
         },
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vergence.advantage import TOLERANCE
+from vergence.advantage.judging import TOLERANCE
 from vergence.run.rollout_rows import judged_rows, replay_rows
 from vergence.types import Draw, JudgedGroup, Metrics, Origin, RolloutGroup
 
@@ -34,12 +34,13 @@ def idle_length(judged: Sequence[JudgedGroup]) -> float:
 
 
 def mean_metrics(updates: Sequence[Metrics]) -> Metrics:
-    """Means over the updates of a step; `updates` counts them. A step without any effective sample has none."""
-    if not updates:
-        return {"updates": 0.0}
-    return {name: float(np.mean([one[name] for one in updates])) for name in updates[0]} | {
-        "updates": float(len(updates))
-    }
+    """Means over the updates of a step that have the figure; `updates` counts them all.
+
+    A step without any effective sample has no update.
+    """
+    names = dict.fromkeys(name for one in updates for name in one)
+    means = {name: float(np.mean([one[name] for one in updates if name in one])) for name in names}
+    return means | {"updates": float(len(updates))}
 
 
 def shown_rows(judged: Sequence[JudgedGroup], draws: Sequence[Draw]) -> list[dict[str, Any]]:

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from vergence.advantage import Judge, advantage_metrics
+from vergence.advantage.judging import Judge, advantage_metrics
 from vergence.buffer.metrics import selection_metrics
 from vergence.buffer.selection import Selection
 from vergence.correction import Correction, correction_metrics
 from vergence.data.problems import Problems
 from vergence.model.meter import Meter
 from vergence.monitor.mentions import count_groups, mention_metrics
-from vergence.reward.hybrid import reward_metrics
+from vergence.reward.metrics import reward_metrics
 from vergence.run.checkpoint import Stateful
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator

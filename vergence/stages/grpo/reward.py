@@ -1,42 +1,69 @@
 """The reward section of a recipe, turned into the reward."""
 
-from vergence.model.reward_head import load_reward_model
 from vergence.monitor.dials import Dials
 from vergence.recipe.grpo import GrpoStage
+from vergence.recipe.reward import RewardSection
+from vergence.reward.bounds import Bound, RunningQuantile, clip_bound, no_bound, sigmoid_bound, zscore_bound
+from vergence.reward.gates import Gate, both_gate, correct_gate, formed_gate, no_gate
 from vergence.reward.hybrid import (
-    Bound,
-    Gate,
     HybridReward,
+    PreferenceLimits,
     RewardWeights,
     RuleReward,
-    clip_bound,
-    correct_gate,
-    formed_gate,
-    no_bound,
-    no_gate,
-    sigmoid_bound,
+    Shaping,
+    WeightedRule,
 )
+from vergence.reward.rules import overlong
+from vergence.run.checkpoint import Stateful
 from vergence.stages.context import Context, Models
-from vergence.stages.parts import (
-    feature_limits,
-)
+from vergence.stages.reward_model.scorer import stage_scorer
 from vergence.types import Reward
 
+GATES: dict[str, Gate] = {"correct": correct_gate, "formed": formed_gate, "both": both_gate, "none": no_gate}
 
-def reward_for(section: GrpoStage, context: Context, models: Models, dials: Dials) -> Reward:
-    """The hybrid reward, or the rules alone where the recipe gives preferences no weight."""
+
+def reward_for(
+    section: GrpoStage, context: Context, models: Models, dials: Dials
+) -> tuple[Reward, dict[str, Stateful]]:
+    """The hybrid reward, or the rules alone where the recipe gives preferences no weight; and what of it has state."""
     reward = section.reward
-    bounds: dict[str, Bound] = {"sigmoid": sigmoid_bound, "clip": clip_bound, "none": no_bound}
-    gates: dict[str, Gate] = {"correct": correct_gate, "formed": formed_gate, "none": no_gate}
     weights = RewardWeights(accuracy=reward.accuracy, format=reward.format, preference=reward.preference)
+    shaping = shaping_for(reward, section.sampling.max_new_tokens)
     if not reward.uses_preference:
-        return RuleReward(weights)
-    scorer = load_reward_model(
-        models["reward_model"],
-        context.device,
-        limits=feature_limits(context),
-        microbatch_tokens=context.recipe.compute.microbatch_tokens,
+        return RuleReward(weights, shaping), {}
+    scorer = stage_scorer(context, models)
+    bound, stateful = bound_for(reward)
+    hybrid = HybridReward(
+        weights,
+        scorer.uncalibrated() if reward.scores == "raw" else scorer,
+        bound,
+        GATES[reward.gate],
+        limits=lambda: PreferenceLimits(dials.settings.preference, min(reward.cap, dials.settings.cap)),
+        shaping=shaping,
     )
-    if reward.scores == "raw":
-        scorer = scorer.uncalibrated()
-    return HybridReward(weights, scorer, bounds[reward.bound], gates[reward.gate])
+    return hybrid, {"scores": scorer, **stateful}
+
+
+def bound_for(reward: RewardSection) -> tuple[Bound, dict[str, Stateful]]:
+    """The bound of the preference score, and its state if it has one."""
+    match reward.bound:
+        case "sigmoid":
+            return sigmoid_bound, {}
+        case "clip":
+            return clip_bound, {}
+        case "zscore":
+            return zscore_bound, {}
+        case "quantile":
+            quantile = RunningQuantile(reward.quantile_window)
+            return quantile, {"quantile": quantile}
+        case "none":
+            return no_bound, {}
+
+
+def shaping_for(reward: RewardSection, limit: int) -> Shaping:
+    """The rules beside accuracy and format that have a weight; `limit` is the number of tokens that cuts a completion
+    off."""
+    if not reward.overlong:
+        return {}
+    margin = max(1, round(reward.overlong_margin * limit))
+    return {"overlong": WeightedRule(reward.overlong, overlong(limit, margin))}

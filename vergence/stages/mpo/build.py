@@ -1,145 +1,118 @@
 """Stage mpo: its section of the recipe, turned into the parts of the loop."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import math
+from typing import Any
 
-import numpy as np
-
-from vergence.loss.preference import (
-    MpoWeights,
-)
+from vergence.loss.preference import MpoWeights
 from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy, load_policy
-from vergence.model.reward_head import load_reward_model
-from vergence.model.vision import Tower
+from vergence.model.vision import CachedTower, LiveTower
+from vergence.monitor.dials import Dials
 from vergence.pairs.pool import PairPool
-from vergence.pairs.rules import (
-    PairGuards,
-    harvest,
-    preference_component,
-    rules_only,
-)
-from vergence.recipe.mpo import MpoStage
-from vergence.reward.hybrid import HybridReward, RewardWeights, RuleReward, no_bound, no_gate
-from vergence.rollout.local import LocalGenerator
+from vergence.pairs.statistics import PairStatistics, fate_table
+from vergence.recipe.mpo import EarlyStoppingSection, MpoStage
+from vergence.run.checkpoint import Stateful
 from vergence.run.directory import Outcome
 from vergence.run.stage_run import StageRun
+from vergence.stages.budget import Budget
 from vergence.stages.context import Context, Models
-from vergence.stages.mpo.loop import AtUnitTemperature, MpoParts, Quality, train_mpo
-from vergence.stages.parts import (
-    check_for,
-    feature_limits,
-    gauge,
-    logprobs_of,
-    sampling,
-    schedule,
-    tower_for,
-    training,
-    watch,
-)
+from vergence.stages.monitoring import oversight_for
+from vergence.stages.mpo.best import BestPolicy, Ending, LastPolicy
+from vergence.stages.mpo.loop import MpoParts, train_mpo
+from vergence.stages.mpo.objective import Quality, preference_objective
+from vergence.stages.mpo.pairing import rounds_for
+from vergence.stages.parts import check_for, schedule, tower_for, training
 from vergence.stages.saving import save_stage_policy, tuning_row
 from vergence.stages.table import show_roles
 from vergence.stages.work import work_done
-from vergence.types import Reward, RolloutGroup, ScoredGroup
 from vergence.update.learner import Learner
 
 
 def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) -> Outcome:
-    """Build the parts, run the loop, save the policy."""
+    """Build the parts, run the loop, save the last policy or the best one."""
     policy = load_policy(models["policy"], context.device)
     tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
     if context.recipe.compute.gradient_checkpointing:
         checkpoint_layers(policy)
-    reward, scores = _judge(section, context, models)
-    guards = PairGuards(
-        min_margin=section.pairs.min_margin,
-        max_length_ratio=section.pairs.max_length_ratio,
-        max_per_prompt=section.pairs.max_per_prompt,
-        format_negatives=section.pairs.format_negatives,
-    )
-    parts = MpoParts(
-        policy=policy,
-        tower=tower,
-        problems=context.train(run),
-        generator=LocalGenerator(policy, tower),
-        at_unit_temperature=_as_sampled if section.sampling.temperature == 1.0 else _rescored(policy, tower, context),
-        reward=reward,
-        pairing=lambda scored, rng: harvest(scored, guards, scores, rng),
-        pool=PairPool(),
-        quality=Quality(0.9 if section.shift == "ema" else 1.0),
-        check=check_for(context, policy, tower, 1.0),
-        work_done=work_done([policy.meter], [tower]),
-        microbatch_tokens=context.recipe.compute.microbatch_tokens,
-        learner=Learner(
-            trainable_groups(policy, training(section.train)),
-            betas=section.optimizer.betas,
-            clip_norm=section.optimizer.clip_norm,
-            schedule=schedule(section.optimizer, section.rounds * section.steps_per_round),
-            clock=run.clock,
-        ),
-        gauge=gauge(policy, tower, context, section.evaluation, section.sampling.max_new_tokens, run),
-        watch=watch(policy, tower, section.monitor, section.sampling.temperature, run),
-    )
+    parts = mpo_parts(section, run, context, models, policy, tower)
     train_mpo(
         parts,
         run,
         rounds=section.rounds,
-        prompts_per_round=section.prompts_per_round,
         steps_per_round=section.steps_per_round,
         batch_size=section.batch_size,
-        sampling=sampling(section.sampling),
-        beta=section.beta,
-        weights=MpoWeights(section.preference_weight, section.quality_weight, section.generation_weight),
     )
+    best = parts.ending.settle(parts.learner)
     entry = save_stage_policy(policy, section.label, context)
-    return Outcome({"policy": entry}, tuning_row(run, context), {"updates": parts.learner.updates})
+    details: dict[str, Any] = {"updates": parts.learner.updates, "pairs": fate_table(parts.statistics.fates)}
+    if math.isfinite(best):
+        details["best_step"] = int(best)
+    return Outcome({"policy": entry}, tuning_row(run, context, upto=best), details)
 
 
-def _judge(section: MpoStage, context: Context, models: Models) -> tuple[Reward, Callable[[ScoredGroup], np.ndarray]]:
-    """The reward that scores a round's groups, and where a pair's margin is read from."""
-    match section.pairs.judge:
-        case "rules":
-            return RuleReward(RewardWeights(accuracy=1.0, format=0.5, preference=0.0)), rules_only
-        case "reward_model":
-            scorer = load_reward_model(
-                models["reward_model"],
-                context.device,
-                limits=feature_limits(context),
-                microbatch_tokens=context.recipe.compute.microbatch_tokens,
-            )
-            weights = RewardWeights(accuracy=1.0, format=0.5, preference=1.0)
-            return HybridReward(weights, scorer, no_bound, no_gate), preference_component
+def mpo_parts(
+    section: MpoStage,
+    run: StageRun,
+    context: Context,
+    models: Models,
+    policy: Policy,
+    tower: CachedTower | LiveTower,
+) -> MpoParts:
+    """Every choice between variants is made here and in the files beside this one."""
+    dials = Dials()
+    pool, statistics = PairPool(), PairStatistics()
+    quality = Quality(0.9 if section.shift == "ema" else 1.0)
+    learner = Learner(
+        trainable_groups(policy, training(section.train)),
+        betas=section.optimizer.betas,
+        clip_norm=section.optimizer.clip_norm,
+        schedule=schedule(section.optimizer, section.rounds * section.steps_per_round),
+        clock=run.clock,
+    )
+    ending = ending_for(section.early_stopping)
+    kept: dict[str, Stateful] = {"learner": learner, "pool": pool, "quality": quality}
+    oversight = oversight_for(section, run, context, models, policy, tower, dials, kept=kept)
+    budget = Budget(tokens=section.budget.tokens, cpu_seconds=section.budget.cpu_seconds)
+    rounds, lasting = rounds_for(section, run, context, models, policy, tower, dials)
+    return MpoParts(
+        rounds=rounds,
+        pool=pool,
+        statistics=statistics,
+        quality=quality,
+        objective=preference_objective(
+            policy,
+            tower,
+            quality=quality,
+            beta=section.beta,
+            weights=MpoWeights(section.preference_weight, section.quality_weight, section.generation_weight),
+            microbatch_tokens=context.recipe.compute.microbatch_tokens,
+            check=check_for(context, policy, tower, 1.0),
+        ),
+        learner=learner,
+        oversight=oversight,
+        ending=ending,
+        budget=budget,
+        meter=policy.meter,
+        work_done=work_done([policy.meter], [tower]),
+        stateful={
+            "learner": learner,
+            "pool": pool,
+            "quality": quality,
+            "statistics": statistics,
+            "ending": ending,
+            "dials": dials,
+            "oversight": oversight,
+            "budget": budget,
+            **lasting,
+        },
+    )
 
 
-def _as_sampled(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
-    return groups
-
-
-def _rescored(policy: Policy, tower: Tower, context: Context) -> AtUnitTemperature:
-    """Log-probs at temperature 1 in place of those of a tempered sampler: preference losses compare plain policies."""
-
-    def rescore(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
-        return [
-            replace(
-                group,
-                completions=tuple(
-                    replace(completion, sampler_logprobs=logprobs)
-                    for completion, logprobs in zip(
-                        group.completions,
-                        logprobs_of(
-                            policy,
-                            tower,
-                            [(group.prompt, one) for one in group.completions],
-                            temperature=1.0,
-                            microbatch_tokens=context.recipe.compute.microbatch_tokens,
-                        ),
-                        strict=True,
-                    )
-                ),
-            )
-            for group in groups
-        ]
-
-    return rescore
+def ending_for(section: EarlyStoppingSection) -> Ending:
+    """The last policy, or the best measured one."""
+    if section.patience == 0:
+        return LastPolicy()
+    smallest = section.metric == "tuning/hallucination_rate"
+    return BestPolicy(section.metric, smallest=smallest, patience=section.patience)

@@ -1,0 +1,118 @@
+"""What counts as effective, and which samples can teach."""
+
+import numpy as np
+import pytest
+
+from vergence.advantage.judging import (
+    Effectiveness,
+    advantage_metrics,
+    effective_samples,
+    judge,
+    without_truncated,
+)
+from vergence.advantage.scaling import Advantage, group_centred, group_normalised
+from vergence.types import Finish
+
+from ..builders import completion, judged, scored
+from .test_scaling import equation_6
+
+
+@pytest.mark.parametrize(
+    ("rules", "effective"),
+    [
+        ([1.0, 0.0], True),
+        ([1.0, 1.0, 1.0], False),
+        ([0.0, 0.0], False),
+        ([0.1 + 0.2, 0.3], False),  # the same number after rounding, and not the same float
+        ([1.0, 1.0 + 5e-7], False),
+        ([1.0, 1.0 + 2e-6], True),
+        ([1.5, 1.5, 1.0], True),
+    ],
+)
+def test_effective_means_that_rules_differ_by_more_than_rounding(rules: list[float], effective: bool) -> None:
+    assert effective == Effectiveness().holds(scored(rules))
+
+
+@pytest.mark.parametrize(
+    ("component", "tolerance", "effective"),
+    [
+        ("rules", 1e-6, False),  # 1, 1
+        ("total", 1e-6, True),  # 1.3, 1
+        ("preference", 1e-6, True),  # 0.3, 0
+        ("preference", 0.5, False),
+        ("accuracy", 1e-6, True),  # 1, 0
+    ],
+)
+def test_effective_is_judged_on_the_named_component(component: str, tolerance: float, effective: bool) -> None:
+    group = scored([1.0, 1.0], [1.3, 1.0], components={"accuracy": [1.0, 0.0], "preference": [0.3, 0.0]})
+    assert effective == Effectiveness(component, tolerance).holds(group)
+
+
+@pytest.mark.parametrize("advantage", [group_normalised, group_centred])
+@pytest.mark.parametrize("rules", [[1.0] * 3, [0.0] * 3, [0.1 + 0.2, 0.3, 0.3]])
+def test_a_group_that_rules_cannot_tell_apart_has_no_advantage_at_all(advantage: Advantage, rules: list[float]) -> None:
+    """Not small: exactly zero, even though floats, or a preference model, would tell its members apart."""
+    for rewards in (rules, [rules[0] + 0.2, rules[1] - 0.1, rules[2]]):
+        (result,) = judge([scored(rules, rewards)], advantage)
+        assert not result.effective
+        assert [0.0, 0.0, 0.0] == result.advantages.tolist()
+
+
+def test_advantages_of_an_effective_group_are_made_of_the_whole_reward() -> None:
+    """Rules (1, 1, 0), whole reward (1.2, 1.0, 0.0): the preference ranks the two right ones."""
+    (result,) = judge([scored([1.0, 1.0, 0.0], [1.2, 1.0, 0.0])], group_normalised)
+    assert result.effective
+    assert pytest.approx(equation_6([1.2, 1.0, 0.0])) == result.advantages.tolist()
+    assert result.advantages[0] > result.advantages[1] > 0 > result.advantages[2]
+
+
+def test_judging_keeps_groups_and_their_order() -> None:
+    groups = [scored([1.0, 0.0]), scored([1.0, 1.0]), scored([0.0, 0.0, 1.0])]
+    result = judge(groups, group_centred)
+    assert all(one.scored is group for one, group in zip(result, groups, strict=True))
+    assert [True, False, True] == [one.effective for one in result]
+
+
+def test_effective_samples_are_those_with_an_advantage_in_order() -> None:
+    texts = [completion("a"), completion("b"), completion("c")]
+    dead, group = judge(
+        [scored([1.0, 1.0]), scored([1.0, 0.5, 0.0], texts=texts)],  # the middle one is exactly at the mean
+        group_centred,
+    )
+    samples = effective_samples([dead, group])
+    assert ["a", "c"] == [sample.completion.text for sample in samples]
+    assert [0.5, -0.5] == [sample.advantage for sample in samples]
+    assert [1.0, 0.0] == [sample.reward for sample in samples]
+    assert all(sample.prompt is group.scored.group.prompt for sample in samples)
+    assert samples[0].completion is texts[0]
+
+
+def test_the_overlong_filter_silences_what_was_cut_off_and_leaves_the_others_as_they_were() -> None:
+    texts = [completion("a"), completion("b", finish=Finish.LENGTH), completion("c")]
+    before = judge([scored([1.0, 0.0, 0.0], texts=texts), scored([1.0, 0.0])], group_normalised)
+    after = without_truncated(before)
+    first, second = equation_6([1.0, 0.0, 0.0]), equation_6([1.0, 0.0])
+    assert [pytest.approx([first[0], 0.0, first[2]]), pytest.approx(second)] == [
+        one.advantages.tolist() for one in after
+    ]
+    assert 0.0 == after[0].advantages[1]
+    assert ["a", "c"] == [sample.completion.text for sample in effective_samples(after[:1])]
+    assert after[0].scored is before[0].scored
+
+
+def test_metrics_by_hand() -> None:
+    """Of five groups two teach, two are all right, one is all wrong."""
+    groups = [
+        judged([1.0, -1.0], effective=True, accuracy=[1.0, 0.0]),
+        judged([0.0, 0.0], effective=False, accuracy=[1.0, 1.0]),
+        judged([0.0, 0.0], effective=False, accuracy=[0.0, 0.0]),
+        judged([0.5, -0.5], effective=True, accuracy=[1.0, 0.0]),
+        judged([0.0, 0.0], effective=False, accuracy=[1.0, 1.0]),
+    ]
+    expected = {"effective/fresh": 0.4, "effective/all_right": 0.4, "effective/all_wrong": 0.2}
+    assert pytest.approx(expected) == advantage_metrics(groups)
+
+
+def test_dead_groups_are_zeros_of_the_rewards_own_length() -> None:
+    (result,) = judge([scored([0.0] * 4)], group_normalised)
+    assert np.zeros(4).tolist() == result.advantages.tolist()

@@ -1,0 +1,87 @@
+"""A file of pairs: what is written is what is read, and what is wrong is named."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vergence.data.images import reference
+from vergence.data.preferences import read_preferences
+from vergence.errors import DataError
+from vergence.pairs.files import PairTokens, pair_lines, problems_with_pairs, read_tokens, written_alike
+from vergence.types import PreferencePair, Prompt
+
+from ..builders import completion, prompt
+from .making import answering
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[PreferencePair]:
+    """Two pairs of one problem, with a picture in a neighbouring folder."""
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images" / "p.png")
+    one: Prompt = prompt(images=(reference(tmp_path / "images" / "p.png", ""),))
+    return [
+        PreferencePair(one, answering("15"), answering("7", tokens=3), 1.5, "correctness"),
+        PreferencePair(one, answering("15"), completion("15"), math.inf, "format"),
+    ]
+
+
+def written(pairs: list[PreferencePair], folder: Path, *, tokens: bool) -> Path:
+    (folder / "out").mkdir()
+    path = folder / "out" / "pairs.jsonl"
+    path.write_text(pair_lines(pairs, path, tokens=tokens))
+    return path
+
+
+def test_what_is_written_is_what_the_reader_of_preferences_reads(pairs, tmp_path: Path) -> None:
+    read = read_preferences(written(pairs, tmp_path, tokens=True))
+    assert [(pair.chosen.text, pair.rejected.text, pair.source) for pair in pairs] == [
+        (row.chosen, row.rejected, row.source) for row in read
+    ]
+    for row in read:
+        assert ("p", "sum?", "15") == (row.problem.id, row.problem.question, row.problem.answer)
+        assert pairs[0].prompt.problem.images == row.problem.images
+    assert 1 == problems_with_pairs(pairs)
+
+
+def test_tokens_and_margins_come_back(pairs, tmp_path: Path) -> None:
+    path = written(pairs, tmp_path, tokens=True)
+    expected = [
+        PairTokens((10, 11, 12, 13), (10, 11, 12), 1.5),
+        PairTokens((10, 11, 12, 13), (10, 11), math.inf),
+    ]
+    assert expected == read_tokens(path)
+    assert json.loads(path.read_text().splitlines()[1])["margin"] is None, "JSON has no infinity"
+
+
+def test_tokens_may_be_left_out(pairs, tmp_path: Path) -> None:
+    path = written(pairs, tmp_path, tokens=False)
+    assert [((), ())] * 2 == [(row.chosen, row.rejected) for row in read_tokens(path)]
+    assert not any("tokens" in key for line in path.read_text().splitlines() for key in json.loads(line))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("chosen_tokens", "1 2", '"chosen_tokens" must be a list of token numbers'),
+        ("rejected_tokens", [1, -2], '"rejected_tokens" must be a list of token numbers'),
+        ("rejected_tokens", [1, True], '"rejected_tokens" must be a list of token numbers'),
+        ("margin", "large", '"margin" must be a number or null'),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_line(pairs, tmp_path: Path, key: str, value: object, expected: str) -> None:
+    path = written(pairs, tmp_path, tokens=True)
+    lines = path.read_text().splitlines()
+    lines[1] = json.dumps(json.loads(lines[1]) | {key: value})
+    path.write_text("\n".join(lines))
+    with pytest.raises(DataError, match=f"line 2: {expected}"):
+        read_tokens(path)
+
+
+def test_responses_that_differ_in_tokens_alone_are_written_alike() -> None:
+    left, right = answering("15", tokens=4), answering("15", tokens=3)
+    assert written_alike(PreferencePair(prompt(), left, right, 1.0, "format"))
+    assert not written_alike(PreferencePair(prompt(), left, answering("7"), 1.0, "correctness"))

@@ -1,0 +1,89 @@
+"""Which groups and samples can teach at all, and what advantages they get."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vergence.advantage.scaling import Advantage
+from vergence.types import Finish, JudgedGroup, Metrics, Sample, ScoredGroup
+
+TOLERANCE = 1e-6
+"""Rewards that differ by less are the same number after rounding."""
+
+Judge = Callable[[Sequence[ScoredGroup]], list[JudgedGroup]]
+"""The scored groups of a batch -> the same with advantages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effectiveness:
+    """When the completions of a group count as told apart.
+
+    By default on the rule rewards, because preference scores are never quite equal (R1V2 counts samples with non-zero
+    advantage and does not say for which reward), and with a tolerance, because equal sums need not be equal floats.
+    """
+
+    component: str = "rules"
+    """rules: accuracy and format, weighted; total: the whole reward; else the name of a component."""
+    tolerance: float = TOLERANCE
+
+    def holds(self, scored: ScoredGroup) -> bool:
+        """Whether the component differs within the group by more than the tolerance."""
+        whole = {"rules": scored.rule_rewards, "total": scored.rewards}
+        judged_on = whole.get(self.component, scored.components.get(self.component))
+        assert judged_on is not None, f"the reward has no component {self.component}; a recipe is checked for it"
+        return float(judged_on.max() - judged_on.min()) > self.tolerance
+
+
+def judge(
+    scored: Sequence[ScoredGroup], advantage: Advantage, effectiveness: Effectiveness = Effectiveness()
+) -> list[JudgedGroup]:
+    """Advantages of the groups of a batch; exactly 0.0 throughout a group whose completions are not told apart."""
+    judged = []
+    for one, advantages in zip(scored, advantage(scored), strict=True):
+        effective = effectiveness.holds(one)
+        judged.append(JudgedGroup(one, advantages if effective else np.zeros_like(one.rewards), effective))
+    return judged
+
+
+def without_truncated(judged: Sequence[JudgedGroup]) -> list[JudgedGroup]:
+    """DAPO's overlong filter: advantage 0.0 for completions that the token limit cut off, so they teach nothing.
+
+    They still took part in their group's mean and spread, and they still count in the divisor of the loss, as every
+    completion without advantage does.
+    """
+    return [
+        replace(
+            one,
+            advantages=np.array(
+                [
+                    0.0 if completion.finish is Finish.LENGTH else advantage
+                    for completion, advantage in zip(one.scored.group.completions, one.advantages, strict=True)
+                ]
+            ),
+        )
+        for one in judged
+    ]
+
+
+def effective_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:
+    """The completions that can teach, in order: those whose advantage is not zero, but for rounding."""
+    return [
+        Sample(group.scored.group.prompt, completion, float(advantage), float(reward))
+        for group in judged
+        for completion, advantage, reward in zip(
+            group.scored.group.completions, group.advantages, group.scored.rewards, strict=True
+        )
+        if abs(advantage) > TOLERANCE
+    ]
+
+
+def advantage_metrics(judged: Sequence[JudgedGroup]) -> Metrics:
+    """Share of effective groups among the fresh ones, and what the others were: all right, or all wrong."""
+    dead = [group for group in judged if not group.effective]
+    solved = sum(bool(group.scored.components["accuracy"].all()) for group in dead)
+    return {
+        "effective/fresh": 1 - len(dead) / len(judged),
+        "effective/all_right": solved / len(judged),
+        "effective/all_wrong": (len(dead) - solved) / len(judged),
+    }

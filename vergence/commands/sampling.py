@@ -1,0 +1,103 @@
+"""What `vergence pool` and `vergence pairs` share: a model answers every problem of a file, and can be interrupted."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from vergence.commands.quiet import quieten_libraries
+from vergence.data.problems import read_problems
+from vergence.errors import DataError
+from vergence.model.device import choose_device
+from vergence.model.fingerprint import policy_fingerprint
+from vergence.model.policy import Policy, load_policy
+from vergence.model.vision import ADAPTER_OUTPUT, CachedTower
+from vergence.pool.samples import CHUNK, check_output
+from vergence.reward.rules import check_gradable
+from vergence.rollout.local import LocalGenerator
+from vergence.run.progress import Progress, Verbosity
+from vergence.types import Problem, RolloutGroup, Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What both commands are told."""
+
+    model: Path
+    data: Path
+    out: Path
+    samples: int
+    """Responses per problem, K."""
+    max_new_tokens: int
+    temperature: float
+    seed: int
+    device: str
+    quiet: bool
+
+    @property
+    def sampling(self) -> Sampling:
+        """How responses are drawn."""
+        return Sampling(num_completions=self.samples, max_new_tokens=self.max_new_tokens, temperature=self.temperature)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answering:
+    """A model that is ready to answer the problems of a file."""
+
+    asking: Asking
+    problems: Sequence[Problem]
+    policy: Policy
+    tower: CachedTower
+    generator: LocalGenerator
+    fingerprint: str
+    """The policy's."""
+
+    def groups(self, problems: Sequence[Problem]) -> list[RolloutGroup]:
+        """K responses to each."""
+        return self.generator.generate(problems, self.asking.sampling, seed=self.asking.seed, version=0)
+
+    def head(self, kind: str, further: dict[str, Any]) -> dict[str, Any]:
+        """What samples depend on: the first line of a file of samples."""
+        asking = self.asking
+        return {
+            "vergence": kind,
+            "model": self.fingerprint,
+            "data": hashlib.sha256(asking.data.read_bytes()).hexdigest(),
+            "samples": asking.samples,
+            "max_new_tokens": asking.max_new_tokens,
+            "temperature": asking.temperature,
+            "seed": asking.seed,
+            "chunk": CHUNK,
+        } | further
+
+
+def answering(asking: Asking, *, graded: bool) -> Answering:
+    """Read, check, load. Raises an InputError before anything is written."""
+    quieten_libraries()
+    if asking.samples < 2:
+        raise DataError(f"--samples {asking.samples}: at least 2 are needed to compare a problem's responses")
+    if asking.temperature <= 0:
+        raise DataError(f"--temperature {asking.temperature}: must be above 0, or all responses would be equal")
+    check_output(asking.out)
+    problems = read_problems(asking.data, decode=True)
+    if graded:
+        check_gradable(problems, asking.data)
+    policy = load_policy(asking.model, choose_device(asking.device))
+    tower = CachedTower(policy, remembered=ADAPTER_OUTPUT)
+    generator = LocalGenerator(policy, tower)
+    return Answering(asking, problems, policy, tower, generator, policy_fingerprint(policy))
+
+
+@contextmanager
+def watched(name: str, total: int, done: int, *, quiet: bool) -> Iterator[Progress]:
+    """A progress line over the problems of a file."""
+    progress = Progress(Console(), Verbosity.QUIET if quiet else Verbosity.NORMAL)
+    progress.begin(name, total, done)
+    try:
+        yield progress
+    finally:
+        progress.end()

@@ -1,0 +1,65 @@
+"""Scored groups as JSON rows, bit for bit: tokens and log-probs in base64, rewards as numbers.
+
+A row holds no picture and no prompt, only the problem's id: whoever reads it has the data file beside it.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vergence.types import Completion, Finish, Prompt, RolloutGroup, ScoredGroup
+
+
+def scored_row(scored: ScoredGroup) -> dict[str, Any]:
+    """A scored group. What it adds up to can be computed again and is left out: terms and rewards."""
+    return {
+        "id": scored.group.prompt.problem.id,
+        "completions": [completion_row(one) for one in scored.group.completions],
+        "components": {name: values.tolist() for name, values in scored.components.items()},
+    }
+
+
+def restored_group(row: Mapping[str, Any], prompt: Prompt) -> ScoredGroup:
+    """The inverse of `scored_row`, given the prompt; without rewards, which depend on weights."""
+    components = {name: np.array(values, dtype=np.float64) for name, values in row["components"].items()}
+    nothing = np.zeros(len(row["completions"]))
+    group = RolloutGroup(prompt, restored_completions(row["completions"]))
+    return ScoredGroup(group, components, {}, nothing, nothing)
+
+
+def restored_completions(rows: Sequence[Mapping[str, Any]]) -> tuple[Completion, ...]:
+    """The completions of a row, in order."""
+    return tuple(restored_completion(row) for row in rows)
+
+
+def completion_row(completion: Completion) -> dict[str, Any]:
+    """One completion."""
+    return {
+        "text": completion.text,
+        "finish": str(completion.finish),
+        "version": completion.policy_version,
+        "tokens": _packed(completion.token_ids.astype("<i4")),
+        "logprobs": _packed(completion.sampler_logprobs.astype("<f4")),
+    }
+
+
+def restored_completion(row: Mapping[str, Any]) -> Completion:
+    """The inverse of `completion_row`."""
+    return Completion(
+        token_ids=_unpacked(row["tokens"], "<i4").astype(np.int64),
+        sampler_logprobs=_unpacked(row["logprobs"], "<f4").astype(np.float32),
+        finish=Finish(row["finish"]),
+        policy_version=row["version"],
+        text=row["text"],
+    )
+
+
+def _packed(values: npt.NDArray[Any]) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
+
+
+def _unpacked(text: str, kind: str) -> npt.NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text), dtype=kind)

@@ -1,0 +1,74 @@
+"""Pairs from a file, in place of sampling: one round, whose reference is the policy that the stage begins with."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from vergence.data.preferences import read_preferences
+from vergence.model.policy import Policy, encode
+from vergence.pairs.files import read_tokens
+from vergence.pairs.harvest import KEPT, PairHarvest
+from vergence.run.stage_run import StageRun
+from vergence.scoring.wording import as_completion
+from vergence.stages.mpo.rounds import Round
+from vergence.types import Completion, Finish, Floats, PreferencePair, Prompt
+
+Reference = Callable[[Sequence[tuple[Prompt, Completion]]], list[Floats]]
+"""Responses to prompts -> their log-probs [T] under the policy as it is now, at temperature 1."""
+
+
+@final
+class FileRounds:
+    """The pairs of a file, with log-probs of the policy as the stage finds it."""
+
+    def __init__(self, run: StageRun, path: Path, policy: Policy, reference: Reference) -> None:
+        self._run = run
+        self._path = path
+        self._policy = policy
+        self._reference = reference
+
+    def begin(self, round_: int, version: int) -> Round:
+        """All pairs of the file, in its order."""
+        pairs = file_pairs(self._path, self._policy)
+        members = [(pair.prompt, one) for pair in pairs for one in (pair.chosen, pair.rejected)]
+        with self._run.clock.phase("reference"):
+            rows = self._reference(members)
+        known = [replace(one, sampler_logprobs=row) for (_, one), row in zip(members, rows, strict=True)]
+        pairs = [
+            replace(pair, chosen=chosen, rejected=rejected)
+            for pair, chosen, rejected in zip(pairs, known[::2], known[1::2], strict=True)
+        ]
+        fates = Counter((pair.source, KEPT) for pair in pairs)
+        return Round((), (), members, PairHarvest(tuple(pairs), fates, -np.inf))
+
+
+def file_pairs(path: Path, policy: Policy) -> list[PreferencePair]:
+    """The pairs of a file as the policy reads them, rows of one problem sharing its prompt; without log-probs yet.
+
+    Raises DataError for the first row that is wrong.
+    """
+    rows = read_preferences(path)
+    prompts: dict[str, Prompt] = {}
+    pairs = []
+    for row, tokens in zip(rows, read_tokens(path), strict=True):
+        if row.problem.id not in prompts:
+            prompts[row.problem.id] = encode(policy, row.problem)
+        prompt = prompts[row.problem.id]
+        chosen = response(policy, row.chosen, tokens.chosen)
+        rejected = response(policy, row.rejected, tokens.rejected)
+        pairs.append(PreferencePair(prompt, chosen, rejected, tokens.margin, row.source))
+    return pairs
+
+
+def response(policy: Policy, text: str, tokens: Sequence[int]) -> Completion:
+    """A text with the tokens that a row names, if this policy's tokenizer reads them as that text; else cut anew."""
+    fits = bool(tokens) and max(tokens) < len(policy.tokenizer)
+    if not fits or policy.tokenizer.decode(tokens, skip_special_tokens=True) != text:
+        return as_completion(policy, text)
+    ids = np.asarray(tokens, dtype=np.int64)
+    finish = Finish.STOP if tokens[-1] in policy.end_token_ids else Finish.LENGTH
+    return Completion(ids, np.zeros(len(ids), dtype=np.float32), finish, 0, text)
