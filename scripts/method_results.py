@@ -2,17 +2,23 @@
 
     python scripts/method_results.py RUNS docs/results/method.md
 
-RUNS holds one directory a study, named after it, as `vergence study` left it. In the page, what stands between
-`<!-- study NAME -->` and `<!-- end -->` is replaced by the study's tables, and every figure that the page shows from
-`method/NAME--FIGURE.svg` is copied from the study's `figures/FIGURE.svg`. Words are left alone.
+RUNS holds one directory a study, named after it, as `vergence study` left it. In the page, what stands between a mark
+and `<!-- end -->` is replaced, and words are left alone:
+
+    <!-- study NAME -->          the study's tables
+    <!-- reward-model NAME -->   what the reward models of its seeds reach on held-out pairs
+    <!-- alarms NAME VARIANT --> the step of each signal's first alarm in that variant, seed by seed
+
+Every figure that the page shows from `method/NAME--FIGURE.svg` is copied from the study's `figures/FIGURE.svg`.
 """
 
+import json
 import re
 import shutil
 import sys
 from pathlib import Path
 
-BLOCK = re.compile(r"(<!-- study ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (study|reward-model|alarms) ([a-z0-9-]+) ?([a-z0-9-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"\]\(method/([a-z0-9-]+?)--([\w-]+)\.svg\)")
 
 
@@ -23,9 +29,71 @@ def tables(study: Path) -> str:
     return re.sub(r"^## (.*)$", r"**\1**", rest, flags=re.MULTILINE).strip()
 
 
+def reward_models(study: Path) -> str:
+    """A row for each reward model that the study trained in a beginning its variants share."""
+    rows = []
+    for path in sorted(study.glob("shared/seed-*/*/checkpoints/reward_model/done.json")):
+        details = json.loads(path.read_text())["details"]
+        low, high = details["intervals"]["margin_over_longer"]
+        swap = details["image_swap"]
+        least, most = swap["drop_interval"]
+        sources = details["held_out_pair_accuracy_by_source"]
+        row = [
+            path.parents[3].name.removeprefix("seed-"),
+            str(details["held_out_pairs"]),
+            percent(details["held_out_pair_accuracy"]),
+            ", ".join(f"{name} {percent(value)}" for name, value in sources.items()),
+            percent(details["longer_is_better_accuracy"]),
+            f"+{percent(details['margin_over_longer'])} [{percent(low)}, {percent(high)}]",
+            f"{swap['drop']:.2f} [{least:.2f}, {most:.2f}]",
+            percent(swap["lowered"]),
+            percent(details["calibration_error"]),
+        ]
+        if row not in rows:  # branches of a study may hold copies of one beginning
+            rows.append(row)
+    head = "seed | pairs | in the right order | by source | if the longer won | margin over that | fall of the score"
+    return markdown([*head.split(" | "), "responses that fall", "calibration error"], rows)
+
+
+def first_alarms(study: Path, variant: str) -> str:
+    """Signals down, seeds across."""
+    seeds = sorted((study / "runs" / variant).glob("seed-*"))
+    first: dict[str, dict[str, int]] = {}
+    for seed in seeds:
+        for line in (seed / "alarms" / "grpo.jsonl").read_text().splitlines():
+            row = json.loads(line)
+            if row["kind"] == "alarm":
+                first.setdefault(row["signal"], {}).setdefault(seed.name, row["step"])
+    ordered = sorted(first, key=lambda signal: sum(first[signal].values()) / len(first[signal]))
+    rows = [[f"`{signal}`", *(str(first[signal].get(seed.name, "-")) for seed in seeds)] for signal in ordered]
+    return markdown(["first alarm at step", *(seed.name.replace("-", " ") for seed in seeds)], rows)
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
+
+
+def percent(share: float) -> str:
+    """0.8389 -> 83.9."""
+    return f"{100 * share:.1f}"
+
+
 def fill(text: str, runs: Path) -> str:
     """The page with the tables of now."""
-    return BLOCK.sub(lambda found: f"{found[1]}\n{tables(runs / found[2])}\n\n{found[3]}", text)
+
+    def filled(found: re.Match[str]) -> str:
+        begin, kind, study, variant, end = found.groups()
+        match kind:
+            case "study":
+                inside = tables(runs / study)
+            case "reward-model":
+                inside = reward_models(runs / study)
+            case _:
+                inside = first_alarms(runs / study, variant)
+        return f"{begin}\n{inside}\n\n{end}"
+
+    return BLOCK.sub(filled, text)
 
 
 def copy_figures(text: str, runs: Path, folder: Path) -> None:

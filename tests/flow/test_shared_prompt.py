@@ -23,8 +23,8 @@ from transformers import (
     Qwen3NextConfig,
     Qwen3NextModel,
 )
-
 from unit.builders import surrogate_input
+
 from vergence.errors import ModelError
 from vergence.loss.kl import k3
 from vergence.loss.policy_gradient import clipped

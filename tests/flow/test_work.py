@@ -210,7 +210,9 @@ def one_round(
     assert policy.meter.take() == Work(sum(rollout.tokens), sum(rollout.steps))
     apart.take()  # both saw the fused steps
     samples = samples_of(groups)
-    penalty = KlPenalty(fixed, frozen, weight=lambda step: 0.04, estimator=k3, temperature=1.0, microbatch_tokens=microbatch_tokens)
+    penalty = KlPenalty(
+        fixed, frozen, weight=lambda step: 0.04, estimator=k3, temperature=1.0, microbatch_tokens=microbatch_tokens
+    )
     penalty.prepare(samples, 0)
     reference = apart.take()
     assert fixed.meter.take() == Work(prompt_tokens(groups), run_tokens(groups))

@@ -6,14 +6,17 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
 
 from vergence.cli import parser
 from vergence.data.problems import read_problems
+from vergence.monitor.dials import Settings
 from vergence.monitor.mentions import count_mentions
 from vergence.recipe.load import builtin_names, load_recipe
+from vergence.recipe.monitor import Monitor
 from vergence.recipe.reward import REWARD_PRESETS
 from vergence.run.directory import StageRow
 
@@ -26,6 +29,7 @@ SOURCES = sorted((ROOT / "vergence").rglob("*.py"))
 
 KINDS = ["reward", "effective", "buffer", "loss", "mpo", "pairs", "rollout", "hallucination", "perception", "tuning"]
 KINDS += ["agreement", "held_out", "seconds", "work", "memory", "spent"]
+KINDS += ["monitor", "dials", "divergence", "consistency", "probe"]
 METRIC = re.compile(rf"(?:{'|'.join(KINDS)})/[a-z0-9_]*[a-z0-9]")
 PHASES = {"generate", "reward", "old", "reference", "monitor", "forward", "backward", "optimizer"}
 PLAIN = {
@@ -44,9 +48,13 @@ COMPOSED = {
         "held_out/pair_accuracy_rule",
         "held_out/pair_accuracy_corruption",
         "held_out/pair_accuracy_elsewhere",
+        "held_out/pair_accuracy_reasoning",
+        "held_out/pair_accuracy_file",
+        "held_out/pair_accuracy_text",
     },
     "reward/": {"reward/accuracy", "reward/format", "reward/preference", "reward/overlong"},
     "agreement/concordance_of_": {"agreement/concordance_of_CATEGORY"},
+    "pairs/kept_": {f"pairs/kept_{source}" for source in ("correctness", "format", "margin", "dropout")},
     "pairs/refused_": {
         "pairs/refused_entailment",
         "pairs/refused_length",
@@ -55,7 +63,8 @@ COMPOSED = {
     },
     "buffer/age_": {f"buffer/age_{ages}" for ages in ("0", "1", "2_3", "4_7", "8_15", "16_31", "32_63", "64_up")},
     "buffer/uses_": {f"buffer/uses_{uses}" for uses in ("1", "2_3", "4_7", "8_up")},
-    "seconds/": {f"seconds/{phase}" for phase in PHASES},
+    "dials/": {f"dials/{name}" for name in Settings.__dataclass_fields__},
+    "seconds/": {f"seconds/{phase}" for phase in PHASES} | {f"seconds/monitor_{name}" for name in get_args(Monitor)},
 }
 """Metrics whose names the code puts together, by what they begin with there."""
 TIMES = {"wall_seconds", "tokens_per_second", *COMPOSED["seconds/"]}
@@ -279,7 +288,7 @@ def test_parts_of_recipes_in_the_documents_are_valid(tmp_path: Path) -> None:
         block for path in RECIPE_PAGES for block in blocks(path.read_text(), "toml") if not block.startswith("name = ")
     ]
     for part in parts:
-        tables = dict.fromkeys(("[features]", "[compute]", "[[stage]]"), data)
+        tables = dict.fromkeys(("[features]", "[compute]", "[scores]", "[[stage]]"), data)
         before = {"[data]": 'name = "part"\n'} | tables | {"[stage.": data + stage}
         begin = next(text for start, text in before.items() if part.startswith(start))
         end = '[[stage]]\ntype = "load"\npath = "m"\n' if part.startswith("[data]") else ""

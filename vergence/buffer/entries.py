@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vergence.advantage.judging import TOLERANCE
+from vergence.advantage.judging import TOLERANCE, effective_samples
 from vergence.records import restore_samples, sample_records
 from vergence.types import Doubles, JudgedGroup, Sample
 
@@ -17,8 +17,6 @@ class Entry:
 
     samples: tuple[Sample, ...]
     """At least one, all of one prompt and one policy version."""
-    places: tuple[int, ...]
-    """Where each of them stood in its group."""
     uses: int
     """How often the entry was replayed."""
 
@@ -39,26 +37,13 @@ Unit = Callable[[Sequence[JudgedGroup]], list[Entry]]
 
 def single_samples(judged: Sequence[JudgedGroup]) -> list[Entry]:
     """Unit `sample`: each completion with an advantage by itself."""
-    return [
-        Entry((sample,), (place,), 0)
-        for whole in whole_groups(judged)
-        for sample, place in zip(whole.samples, whole.places, strict=True)
-    ]
+    return [Entry((sample,), 0) for sample in effective_samples(judged)]
 
 
 def whole_groups(judged: Sequence[JudgedGroup]) -> list[Entry]:
     """Unit `group`: the completions of an effective group together, those without advantage left out."""
-    entries = []
-    for one in judged:
-        places = [place for place, advantage in enumerate(one.advantages) if abs(advantage) > TOLERANCE]
-        group, rewards = one.scored.group, one.scored.rewards
-        samples = [
-            Sample(group.prompt, group.completions[place], float(one.advantages[place]), float(rewards[place]))
-            for place in places
-        ]
-        if samples:
-            entries.append(Entry(tuple(samples), tuple(places), 0))
-    return entries
+    groups = [tuple(effective_samples([one])) for one in judged]
+    return [Entry(samples, 0) for samples in groups if samples]
 
 
 def priorities(entries: Sequence[Entry], exponent: float) -> Doubles:
@@ -86,7 +71,7 @@ def number_of_samples(entries: Sequence[Entry]) -> int:
 def entry_records(entries: Sequence[Entry]) -> dict[str, Any]:
     """Entries as plain values; prompts are stored once."""
     return sample_records([sample for one in entries for sample in one.samples]) | {
-        "places": [list(one.places) for one in entries],
+        "sizes": [len(one.samples) for one in entries],
         "uses": [one.uses for one in entries],
     }
 
@@ -95,6 +80,6 @@ def restore_entries(record: dict[str, Any]) -> list[Entry]:
     """The inverse of `entry_records`."""
     samples = iter(restore_samples(record))
     return [
-        Entry(tuple(next(samples) for _ in places), tuple(places), uses)
-        for places, uses in zip(record["places"], record["uses"], strict=True)
+        Entry(tuple(next(samples) for _ in range(size)), uses)
+        for size, uses in zip(record["sizes"], record["uses"], strict=True)
     ]

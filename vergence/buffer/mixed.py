@@ -51,12 +51,9 @@ Key = tuple[str, bytes]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rewarded:
-    """What the advantages of a group are made of, without its completions."""
+    """The rewards of one group, kept longer than its completions."""
 
     version: int
-    components: dict[str, Doubles]
-    terms: dict[str, Doubles]
-    rule_rewards: Doubles
     rewards: Doubles
 
 
@@ -73,7 +70,7 @@ class MixedAdvantages:
     """
 
     def __init__(self, advantage: Advantage, max_age: int) -> None:
-        """`advantage` must treat each group by itself; one that looks at the whole batch has no meaning here."""
+        """`advantage` must be a function of the rewards of one group, equal for equal rewards: Eq. 6, or centred."""
         self._advantage = advantage
         self._max_age = max_age
         self._known: dict[Key, list[_Rewarded]] = {}
@@ -81,9 +78,17 @@ class MixedAdvantages:
     def renew(self, entries: Sequence[Entry], judged: Sequence[JudgedGroup], version: int) -> list[Entry]:
         """The entries, with advantages in the mixed groups of their prompts."""
         self._note(judged, version)
-        mixed = {entry.samples[0].prompt.key: entry.samples[0].prompt for entry in entries}
-        advantages = dict(zip(mixed, self._advantage([self._mixed(one) for one in mixed.values()]), strict=True))
-        return [self._renewed(entry, advantages[entry.samples[0].prompt.key]) for entry in entries]
+        prompts = {entry.samples[0].prompt.key: entry.samples[0].prompt for entry in entries}
+        worth = {key: self._worth(prompt) for key, prompt in prompts.items()}
+        return [
+            replace(
+                entry,
+                samples=tuple(
+                    replace(sample, advantage=worth[sample.prompt.key][sample.reward]) for sample in entry.samples
+                ),
+            )
+            for entry in entries
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """The rewards of every group that is young enough."""
@@ -93,9 +98,6 @@ class MixedAdvantages:
                     "problem": problem,
                     "tokens": torch.from_numpy(np.frombuffer(tokens, dtype=np.uint8).copy()),
                     "version": one.version,
-                    "components": {name: torch.from_numpy(values) for name, values in one.components.items()},
-                    "terms": {name: torch.from_numpy(values) for name, values in one.terms.items()},
-                    "rule_rewards": torch.from_numpy(one.rule_rewards),
                     "rewards": torch.from_numpy(one.rewards),
                 }
                 for (problem, tokens), groups in self._known.items()
@@ -107,49 +109,21 @@ class MixedAdvantages:
         """The exact inverse of `state_dict`."""
         self._known = {}
         for row in state["known"]:
-            rewarded = _Rewarded(
-                row["version"],
-                {name: values.numpy() for name, values in row["components"].items()},
-                {name: values.numpy() for name, values in row["terms"].items()},
-                row["rule_rewards"].numpy(),
-                row["rewards"].numpy(),
-            )
-            self._known.setdefault((row["problem"], row["tokens"].numpy().tobytes()), []).append(rewarded)
+            key = (row["problem"], row["tokens"].numpy().tobytes())
+            self._known.setdefault(key, []).append(_Rewarded(row["version"], row["rewards"].numpy()))
 
     def _note(self, judged: Sequence[JudgedGroup], version: int) -> None:
         for one in judged:
-            scored = one.scored
-            rewarded = _Rewarded(
-                version, dict(scored.components), dict(scored.terms), scored.rule_rewards, scored.rewards
-            )
-            self._known.setdefault(scored.group.prompt.key, []).append(rewarded)
+            rewarded = _Rewarded(version, one.scored.rewards)
+            self._known.setdefault(one.scored.group.prompt.key, []).append(rewarded)
         young = {
             key: [one for one in groups if version - one.version <= self._max_age]
             for key, groups in self._known.items()
         }
         self._known = {key: groups for key, groups in young.items() if groups}
 
-    def _mixed(self, prompt: Prompt) -> ScoredGroup:
-        """Every known reward of a prompt as one group; completions are not needed for advantages."""
-        groups = self._known[prompt.key]
-        return ScoredGroup(
-            RolloutGroup(prompt, ()),
-            _joined([one.components for one in groups]),
-            _joined([one.terms for one in groups]),
-            np.concatenate([one.rule_rewards for one in groups]),
-            np.concatenate([one.rewards for one in groups]),
-        )
-
-    def _renewed(self, entry: Entry, advantages: Doubles) -> Entry:
-        """The entry's own group begins behind those of older versions."""
-        groups = self._known[entry.samples[0].prompt.key]
-        start = sum(len(one.rewards) for one in groups if one.version < entry.version)
-        samples = tuple(
-            replace(sample, advantage=float(advantages[start + place]))
-            for sample, place in zip(entry.samples, entry.places, strict=True)
-        )
-        return replace(entry, samples=samples)
-
-
-def _joined(parts: Sequence[dict[str, Doubles]]) -> dict[str, Doubles]:
-    return {name: np.concatenate([one[name] for one in parts]) for name in parts[0]}
+    def _worth(self, prompt: Prompt) -> dict[float, float]:
+        """Reward -> advantage, among every known reward of a prompt; an advantage needs no completions."""
+        rewards = np.concatenate([one.rewards for one in self._known[prompt.key]])
+        (advantages,) = self._advantage([ScoredGroup(RolloutGroup(prompt, ()), {}, {}, rewards, rewards)])
+        return dict(zip(rewards.tolist(), advantages.tolist(), strict=True))

@@ -167,8 +167,8 @@ def _seconds(text: str) -> float:
 
 
 def _count(text: str) -> int:
-    return int(_number(text, 0, 2**31, "0 or more"))
+    return int(_number(text, 0.0, 2.0**31, "0 or more"))
 
 
 def _positive(text: str) -> int:
-    return int(_number(text, 1, 2**31, "1 or more"))
+    return int(_number(text, 1.0, 2.0**31, "1 or more"))

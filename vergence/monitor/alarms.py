@@ -17,7 +17,7 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Readings:
     """What one step's metrics came to."""
 
     read: int
@@ -39,7 +39,7 @@ class Alarms:
         assert len(self._rules) == len(rules), "one rule for each signal"
         self._watched = dict.fromkeys(self._rules, Watched())
 
-    def watch(self, metrics: Mapping[str, float]) -> Watch:
+    def watch(self, metrics: Mapping[str, float]) -> Readings:
         """One more reading of every signal among these metrics."""
         read_, outside, learning = 0, [], 0
         alarms: list[Alarm] = []
@@ -56,7 +56,7 @@ class Alarms:
             learning += len(after.learnt) < rule.learn
             if len(before.learnt) < len(after.learnt) == rule.learn:
                 learnt.append(Learnt(signal, band_of(rule, after), rule.learn))
-        return Watch(read_, tuple(outside), learning, tuple(alarms), tuple(learnt))
+        return Readings(read_, tuple(outside), learning, tuple(alarms), tuple(learnt))
 
     @property
     def settled(self) -> bool:

@@ -75,8 +75,8 @@ class BufferSection(Section):
     shaping: Annotated[float, Field(gt=0, le=1)] = 0.1
     """b of w / (w + b)."""
     warm: Path | None = None
-    """A file that `vergence pool --buffer` made with the policy that the stage begins with: what the buffer holds at the
-    first step. Its samples count as drawn by version 0."""
+    """A file that `vergence pool --buffer` made with the policy that the stage begins with: what the buffer holds
+    before the first step. Its samples count as drawn by version 0."""
     episode: Positive = 1024
     """Prompts after which ssr forgets its samples."""
     max_batches: Positive = 10

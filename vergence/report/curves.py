@@ -94,7 +94,7 @@ CURVES = (
     Curves("perception: KL to masked pictures", {"perception/kl": "KL, nats"}, low=0.0),
     Curves("perception: dependence on the picture", {"perception/dependent_share": "dependent tokens"}, True, 0.0),
     Curves("perception: blank gap", {"perception/blank_gap": "gap to a grey picture"}, True, 0.0, 1.0),
-    Curves("entropy", {"loss/entropy": "nats a token"}, low=0.0),
+    Curves("entropy", {"loss/entropy": "nats a token", "loss/critical_entropy": "at critical tokens"}, low=0.0),
     Curves("clip fraction", {"loss/clip_fraction": "tokens"}, True, 0.0),
     Curves("completion length", {"rollout/length_mean": "mean tokens"}),
 )

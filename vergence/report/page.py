@@ -8,8 +8,10 @@ from vergence.report.buffer import buffer_section
 from vergence.report.curves import curves_section
 from vergence.report.head import head
 from vergence.report.markup import Html, join, section, tag
+from vergence.report.monitor import monitor_section
 from vergence.report.read import RunRecord, read_run
 from vergence.report.reward import reward_section
+from vergence.report.reward_model import reward_model_section
 from vergence.report.rollouts import rollouts_section
 from vergence.report.tables import results_section
 from vergence.report.time import time_section
@@ -33,6 +35,8 @@ def page(record: RunRecord) -> str:
         "buffer": buffer_section(record),
         "reward": reward_section(record),
         "agreement": agreement_section(record),
+        "reward-model": reward_model_section(record),
+        "monitor": monitor_section(record),
         "time": time_section(record.metrics),
         "rollouts": rollouts_section(record),
         "recipe": _recipe_section(record),

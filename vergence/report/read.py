@@ -29,6 +29,8 @@ class RunRecord:
     """The lines of metrics.jsonl, by stage (a part of a stage is called STAGE/PART)."""
     rollouts: Mapping[str, Sequence[Row]]
     """The sampled groups, by stage."""
+    alarms: Mapping[str, Sequence[Row]]
+    """Bands, alarms and actions, by stage."""
 
     @property
     def test(self) -> Mapping[str, Any]:
@@ -40,7 +42,7 @@ def read_run(directory: RunDirectory) -> RunRecord:
     """Read what is there; nothing but the recipe has to be."""
     text = (directory.path / "recipe.toml").read_text(encoding="utf-8")
     recipe = tomllib.loads(text)
-    rollouts = [row for path in sorted((directory.path / "rollouts").rglob("*.jsonl")) for row in _lines(path)]
+    rollouts, alarms = (_below(directory.path / name) for name in ("rollouts", "alarms"))
     labels = stage_labels(recipe)
     return RunRecord(
         path=directory.path,
@@ -49,6 +51,7 @@ def read_run(directory: RunDirectory) -> RunRecord:
         summary=_summary(directory, labels),
         metrics=_by_stage(_lines(directory.metrics)),
         rollouts=_by_stage(sorted(rollouts, key=lambda row: _place(row["stage"], labels))),
+        alarms=_by_stage(sorted(alarms, key=lambda row: _place(row["stage"], labels))),
     )
 
 
@@ -85,6 +88,11 @@ def _lines(path: Path) -> list[Row]:
         return []
     whole, _, _ = path.read_text(encoding="utf-8").rpartition("\n")
     return [json.loads(line) for line in whole.split("\n") if line]
+
+
+def _below(folder: Path) -> list[Row]:
+    """The lines of all journals in a folder."""
+    return [row for path in sorted(folder.rglob("*.jsonl")) for row in _lines(path)]
 
 
 def _place(stage: str, labels: Sequence[str]) -> int:

@@ -26,6 +26,28 @@ class Series:
     points: Points
 
 
+@dataclass(frozen=True, slots=True)
+class Shade:
+    """A range of values that is shaded behind the lines, e.g. what is normal."""
+
+    begin: float
+    """The step from which it is known."""
+    low: float | None
+    """None where it has no lower end."""
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened in a step."""
+
+    step: float
+    label: str
+    """What it was, for whoever points at it."""
+    kind: str
+    """Its class in the style sheet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
     """What one picture shows."""
@@ -40,6 +62,8 @@ class Chart:
     """The value axis reaches down to this at least."""
     high: float | None = None
     """The value axis reaches up to this at least."""
+    shades: Sequence[Shade] = ()
+    marks: Sequence[Mark] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +128,11 @@ def _plot(chart: Chart, main: Sequence[Points]) -> Html:
     ]
     return tag(
         "svg",
+        join(_shade(shade, chart.steps[1], across, up) for shade in chart.shades),
         _value_axis(levels, up, chart.share),
         _step_axis(chart.steps, across),
         join(lines),
+        join(_mark(mark, across) for mark in chart.marks),
         viewBox=f"0 0 {WIDTH:.0f} {HEIGHT:.0f}",
         role="img",
         aria_label=f"{chart.title}: {', '.join(series.label for series in chart.series)}",
@@ -124,6 +150,20 @@ def _line(place: int, series: Series, main: Points, across: _Scale, up: _Scale) 
         for step, value in (main if len(main) <= MARKED_UP_TO else ())
     ]
     return tag("g", raw, polyline(main, "line"), join(marks), class_=f"s{place}")
+
+
+def _shade(shade: Shade, last: float, across: _Scale, up: _Scale) -> Html:
+    high = up.end if shade.high is None else up(shade.high)
+    low = up.begin if shade.low is None else up(shade.low)
+    left, right = across(min(shade.begin, last)), across.end
+    corners = {"x": f"{left:.1f}", "y": f"{high:.1f}", "width": f"{right - left:.1f}", "height": f"{low - high:.1f}"}
+    return tag("rect", class_="shade", **corners)
+
+
+def _mark(mark: Mark, across: _Scale) -> Html:
+    x = f"{across(mark.step):.1f}"
+    line = tag("line", x1=x, x2=x, y1=TOP, y2=HEIGHT - BOTTOM)
+    return tag("g", tag("title", mark.label), line, class_=f"mark-{mark.kind}")
 
 
 def _value_axis(levels: Sequence[float], up: _Scale, share: bool) -> Html:
@@ -153,7 +193,8 @@ def _step_axis(steps: tuple[float, float], across: _Scale) -> Html:
 def _levels(chart: Chart) -> list[float]:
     """Where the value axis has its ticks; the first and the last of them are its ends."""
     found = [value for series in chart.series for _, value in series.points]
-    found += [bound for bound in (chart.low, chart.high) if bound is not None]
+    shaded = [edge for shade in chart.shades for edge in (shade.low, shade.high)]
+    found += [bound for bound in (chart.low, chart.high, *shaded) if bound is not None]
     return ticks(*_widened(min(found), max(found)), 5)
 
 

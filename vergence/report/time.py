@@ -40,9 +40,13 @@ def time_section(metrics: Mapping[str, Sequence[Row]]) -> Html:
 
 
 def phases_of(rows: Sequence[Row]) -> dict[str, float]:
-    """Phase to its seconds over all steps."""
-    names = dict.fromkeys(name for row in rows for name in row if name.startswith(_PREFIX))
-    return {name.removeprefix(_PREFIX): sum(values(rows, name)) for name in names}
+    """Phase to its seconds over all steps; single monitors are part of the phase `monitor`."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(name for row in rows for name in row if name.startswith(_PREFIX)):
+        phase = name.removeprefix(_PREFIX)
+        phase = "monitor" if phase.startswith("monitor_") else phase
+        found[phase] = found.get(phase, 0.0) + sum(values(rows, name))
+    return found
 
 
 def _work(rows: Sequence[Row]) -> list[str]:

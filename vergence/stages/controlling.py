@@ -6,7 +6,7 @@ from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 
-from vergence.monitor.alarms import Watch
+from vergence.monitor.alarms import Readings
 from vergence.monitor.bands import Alarm
 from vergence.monitor.dials import Action, Amounts, Dials, turned
 from vergence.stages.last_good import LastGood
@@ -41,7 +41,7 @@ class Answer(Protocol):
         """Before the updates of a step."""
         ...
 
-    def answer(self, watch: Watch, *, settled: bool) -> list[Deed]:
+    def answer(self, watch: Readings, *, settled: bool) -> list[Deed]:
         """After them: what one step's readings lead to. `settled`: no signal is outside its band."""
         ...
 
@@ -64,7 +64,7 @@ class NoAnswer:
         """Nothing."""
         return {}
 
-    def answer(self, watch: Watch, *, settled: bool) -> list[Deed]:
+    def answer(self, watch: Readings, *, settled: bool) -> list[Deed]:
         """Nothing."""
         return []
 
@@ -126,7 +126,7 @@ class Controller:
             self._good.consider(step)
         return {f"dials/{name}": value for name, value in asdict(self._dials.settings).items()}
 
-    def answer(self, watch: Watch, *, settled: bool) -> list[Deed]:
+    def answer(self, watch: Readings, *, settled: bool) -> list[Deed]:
         """The actions of one step, in the order in which the rules ask for them."""
         if settled:
             self._good.approve()

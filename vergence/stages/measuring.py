@@ -13,6 +13,9 @@ from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context
 from vergence.types import Generator, Metrics, RolloutGroup, ScoredGroup
 
+PROBE = "probe"
+"""The monitor that comes with the tuning split."""
+
 Gauge = Callable[[int, int], Metrics]
 """(step, steps in all) -> figures on held-out problems when they are due, else nothing."""
 Probe = Callable[[Generator, Sequence[RolloutGroup]], Metrics]
@@ -59,7 +62,7 @@ def gauge(
     def asked(groups: Sequence[RolloutGroup]) -> Metrics:
         found: Metrics = {}
         for probe in probes:
-            with run.clock.phase("monitor_probe"):
+            with run.clock.phase(f"monitor_{PROBE}"):
                 found |= probe(generator, groups)
         return found
 

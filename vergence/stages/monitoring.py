@@ -32,7 +32,7 @@ from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context, Models
 from vergence.stages.controlling import Answer, Controller, ControlLimits, NoAnswer
 from vergence.stages.last_good import LastGood
-from vergence.stages.measuring import Monitor, Probe, Scheduled, gauge
+from vergence.stages.measuring import PROBE, Monitor, Probe, Scheduled, gauge
 from vergence.stages.oversight import Measuring, Oversight
 from vergence.stages.parts import feature_limits
 from vergence.types import Generator, Metrics, RolloutGroup, ScoredGroup
@@ -113,7 +113,7 @@ def monitors_for(
                 return lambda step, scored: repetition_metrics(_groups(scored), monitor.ngram)
         raise AssertionError(f"no code for monitor {name}")
 
-    names = [name for name in monitor.monitors if name != "probe"]  # which comes with the tuning split
+    names = [name for name in monitor.monitors if name != PROBE]  # which comes with the tuning split
     return [Scheduled(name, 1 if name in FREE else monitor.every, build(name)) for name in names]
 
 
@@ -140,7 +140,7 @@ def probes_for(
     monitor: MonitorSection, context: Context, problems: int, max_new_tokens: int, run: StageRun
 ) -> Sequence[Probe]:
     """The yes/no probe, from a file of its own, or else from what the tuning problems say is visible."""
-    if "probe" not in monitor.monitors:
+    if PROBE not in monitor.monitors:
         return ()
     data = context.recipe.data
     if isinstance(data, FileData) and data.probe is not None:

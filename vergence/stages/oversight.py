@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, final, runtime_checkable
 
-from vergence.monitor.alarms import Alarms, Watch
+from vergence.monitor.alarms import Alarms, Readings
 from vergence.monitor.dials import Action
 from vergence.monitor.slow import SlowCopy
 from vergence.run.checkpoint import Stateful
@@ -128,7 +128,7 @@ class Measuring:
             part.load_state_dict(state[name])
 
 
-def watch_metrics(watch: Watch, deeds: Sequence[Deed]) -> Metrics:
+def watch_metrics(watch: Readings, deeds: Sequence[Deed]) -> Metrics:
     """How many signals are outside, alarms and actions of a step; nothing where no signal was read."""
     if not watch.read:
         return {}
@@ -139,7 +139,7 @@ def watch_metrics(watch: Watch, deeds: Sequence[Deed]) -> Metrics:
     }
 
 
-def alarm_rows(watch: Watch, deeds: Sequence[Deed]) -> list[dict[str, Any]]:
+def alarm_rows(watch: Readings, deeds: Sequence[Deed]) -> list[dict[str, Any]]:
     """Lines for alarms/STAGE.jsonl: bands that became known, alarms, actions with their causes."""
     rows: list[dict[str, Any]] = [
         {"kind": "band", "signal": one.signal, "low": one.band.low, "high": one.band.high, "readings": one.readings}

@@ -22,6 +22,8 @@ class Band:
     """One line of a figure."""
 
     label: str
+    place: int
+    """Among the variants of the figure, those without data counted, so that figures give a variant one colour."""
     points: tuple[tuple[float, float, float], ...]
     """(x, mean, standard deviation) in the order of x; the deviation of a single seed is 0."""
     seeds: int
@@ -30,11 +32,11 @@ class Band:
 def bands(figure: FigureSection, runs: Mapping[str, Sequence[Finished]]) -> list[Band]:
     """A band for each variant (in the order given) that has data; `runs` are its finished seeds."""
     found = []
-    for label, of_variant in runs.items():
+    for place, (label, of_variant) in enumerate(runs.items()):
         curves = [one for run in of_variant if (one := curve(figure, run.metrics.get(figure.stage, [])))]
         together = at_common_steps(curves) if figure.against == "step" else at_common_places(curves)
         if together:
-            found.append(Band(label, together, len(curves)))
+            found.append(Band(label, place, together, len(curves)))
     return found
 
 

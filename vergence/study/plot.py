@@ -23,8 +23,9 @@ def curves_svg(title: str, across: str, found: Sequence[Band]) -> str:
     frame += [text(LEFT - 8, y(level) + 4, spoken(level), anchor="end") for level in y.levels]
     frame += [text(x(level), HEIGHT - BOTTOM + 18, spoken(level), anchor="middle") for level in x.levels]
     frame.append(text(WIDTH - LEGEND, HEIGHT - 8, across, anchor="end"))
-    drawn = [_band(points, x, y, COLOURS[place]) for place, points in enumerate(smooth)]
-    lines = [_mean(points, x, y, COLOURS[place]) for place, points in enumerate(smooth)]
+    coloured = [(points, COLOURS[band.place]) for points, band in zip(smooth, found, strict=True)]
+    drawn = [_band(points, x, y, colour) for points, colour in coloured]
+    lines = [_mean(points, x, y, colour) for points, colour in coloured]
     legend = [_entry(place, band) for place, band in enumerate(found)]
     return picture(WIDTH, HEIGHT, title, [*frame, *drawn, *lines, *legend])
 
@@ -79,7 +80,7 @@ def _entry(place: int, band: Band) -> Html:
     ending = f"{band.points[-1][1]:.4g} at the end, {band.seeds} seed{'s' if band.seeds != 1 else ''}"
     return join(
         [
-            line(left, y - 4, left + 18, y - 4, stroke=COLOURS[place], width=3.0),
+            line(left, y - 4, left + 18, y - 4, stroke=COLOURS[band.place], width=3.0),
             text(left + 24, y, band.label, fill="#1c2126"),
             text(left + 24, y + 13, ending, size=10),
         ]

@@ -101,3 +101,16 @@ def test_a_mastered_prompt_fades_out_of_the_draw() -> None:
         first += texts([draw]) == ["p@0/0"]
         assert draw.sample.advantage == pytest.approx(0.1 if texts([draw]) == ["p@0/0"] else -0.9)
     assert abs(first - 40) < 5 * 6
+
+
+def test_a_prompt_of_the_warm_buffer_that_comes_again_at_the_first_step_is_mixed_with_itself() -> None:
+    """Two groups of one prompt and version 0: rewards 1, 0 and 1, 1, 0. The mean of all five is 3/5."""
+    buffer = buffer_of(limits(), advantages=MixedAdvantages(group_centred, 10))
+    buffer.warm([rewarded([1.0, 0.0], advantage=group_centred)])
+    fresh = rewarded([1.0, 1.0, 0.0], advantage=group_centred)
+    first = buffer.select([fresh], 5, version=0, rng=rng()).draws
+    assert pytest.approx([1 / 3, 1 / 3, -2 / 3]) == [draw.sample.advantage for draw in first[:3]]
+    assert {1.0: 0.4, 0.0: -0.6} == pytest.approx({draw.sample.reward: draw.sample.advantage for draw in first[3:]})
+    again = buffer.select([], 5, version=1, rng=rng()).draws
+    assert 5 == len(again)
+    assert all(draw.sample.advantage == pytest.approx(draw.sample.reward - 0.6) for draw in again)

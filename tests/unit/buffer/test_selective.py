@@ -160,6 +160,15 @@ def test_the_number_of_uses_and_what_was_sampled_are_told() -> None:
     )
 
 
+def test_a_warm_buffer_replays_at_the_first_step_with_age_zero() -> None:
+    buffer = buffer_of(limits(capacity=3))
+    buffer.warm(lone(1.0, -1.0, 0.0, 2.0, 3.0))
+    assert {"1", "3", "4"} == everything(buffer)
+    draws = top_up(buffer, lone(1.0, first=9), 4, version=0)
+    assert ["9"] == texts(draws, Origin.FRESH)
+    assert [(0, 1)] * 3 == [(one.age, one.uses) for one in draws[1:]]
+
+
 # ── whole groups, and who leaves first ───────────────────────────────────────────────────────────────────────────
 
 

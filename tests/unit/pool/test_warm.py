@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from vergence.advantage.scaling import group_centred
+from vergence.buffer.entries import Unit, single_samples, whole_groups
+from vergence.buffer.mixed import KeptAdvantages, MixedAdvantages, StaleAdvantages
+from vergence.buffer.selective import BufferLimits, SampleBuffer, oldest_first
 from vergence.errors import DataError, ModelError
 from vergence.pool.warm import read_warm, warm_bytes
 from vergence.types import JudgedGroup
@@ -62,3 +67,41 @@ def test_what_is_no_warm_buffer_is_refused(tmp_path: Path) -> None:
     for name, said in (("text", "cannot be read"), ("other", "expected a warm buffer"), ("list", "cannot be read")):
         with pytest.raises(DataError, match=said):
             read_warm(tmp_path / name, fingerprint="f", temperature=1.0)
+
+
+def buffer_of(unit: Unit, *, capacity: int = 99, advantages: KeptAdvantages | None = None) -> SampleBuffer:
+    limits = BufferLimits(capacity=capacity, exponent=1.0, max_age=2, max_uses=9, target=1.0)
+    return SampleBuffer(limits, unit, oldest_first, advantages or StaleAdvantages())
+
+
+def drawn(buffer: SampleBuffer, version: int) -> list[tuple[str, int]]:
+    """(text, age) of what fills a batch without any fresh sample."""
+    selected = buffer.select([], 99, version=version, rng=np.random.default_rng(0))
+    return sorted((draw.sample.completion.text, draw.age) for draw in selected.draws)
+
+
+@pytest.mark.parametrize("unit", [single_samples, whole_groups])
+def test_a_warm_buffer_gives_its_samples_to_the_first_batch_and_they_age(unit: Unit) -> None:
+    """Rewards 1 and 0: advantage 0 teaches nothing, so only "a" and "e" are samples."""
+    buffer = buffer_of(unit)
+    buffer.warm([judged(True, "a", "b"), judged(True, "e", "f")])
+    assert 2 == len(buffer)
+    assert [("a", 0), ("e", 0)] == drawn(buffer, 0)
+    assert [("a", 2), ("e", 2)] == drawn(buffer, 2)
+    assert [] == drawn(buffer, 3), "older than max_age"
+
+
+def test_a_warm_buffer_keeps_its_capacity() -> None:
+    buffer = buffer_of(single_samples, capacity=1)
+    buffer.warm([judged(True, "a", "b"), judged(True, "e", "f")])
+    assert [("e", 0)] == drawn(buffer, 0)
+
+
+def test_advantages_made_anew_know_the_warm_groups() -> None:
+    """One warm group with rewards 1 and 0, then one of the same prompt with 0 and 0: the mean falls from 1/2 to 1/4."""
+    buffer = buffer_of(single_samples, advantages=MixedAdvantages(group_centred, max_age=5))
+    buffer.warm([judged(True, "a", "b")])
+    later = scored([0.0, 0.0], texts=[completion("g"), completion("h")])
+    fresh = JudgedGroup(later, doubles([0.0, 0.0]), False)
+    selected = buffer.select([fresh], 99, version=1, rng=np.random.default_rng(0))
+    assert [("a", 0.75)] == [(draw.sample.completion.text, draw.sample.advantage) for draw in selected.draws]

@@ -67,7 +67,7 @@ def test_what_is_printed_is_what_is_read_and_can_be_read_again(strategy: str, co
         read = (read - of_correction) | CORRECTION_KEYS[correction]
     assert read == printed
     (toml,) = [block for block in to_toml(parsed).split("\n\n") if block.startswith("[stage.buffer]")]
-    assert {line.split(" = ")[0] for line in toml.splitlines()[1:]} == read
+    assert {line.split(" = ")[0] for line in toml.splitlines()[1:]} == read - {"warm"}, "a file that is not named"
     assert buffer_of(recipe(buffer_of(parsed).model_dump())) == buffer_of(parsed)
 
 

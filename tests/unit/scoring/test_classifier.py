@@ -1,5 +1,6 @@
 """A Hugging Face sequence classifier scores through us as it does by itself, one conversation at a time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from families import SPECIAL, SYMBOLS, picture_problems, tiny_tokenizer
 from transformers import Qwen2Config, Qwen2ForSequenceClassification
 
+from vergence.data.images import load_image
 from vergence.errors import DataError, ModelError
 from vergence.scoring.classifier import by_length, load_classifier
 from vergence.scoring.load import scorer_for, source_of
@@ -15,6 +17,7 @@ from vergence.scoring.plain import plain_completion, plain_prompt
 from vergence.types import RolloutGroup
 
 from ..builders import problem
+from .gemma import tiny_seeing_classifier
 
 CPU = torch.device("cpu")
 TEMPLATE = (
@@ -108,6 +111,37 @@ def test_pictures_change_nothing_for_a_blind_one(tmp_path) -> None:
     with_picture = classifier.raw([(plain_prompt(shown), plain_completion("yes"))])
     without = problem("other", question=shown.question, images=())
     assert with_picture == classifier.raw([(plain_prompt(without), plain_completion("yes"))])
+
+
+def test_one_with_eyes_scores_what_it_sees_as_transformers_does(tmp_path) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoProcessor
+
+    folder = tiny_seeing_classifier(tmp_path / "rm")
+    classifier, notes = load_classifier(folder, CPU)
+    assert () == notes
+    problems = picture_problems(tmp_path / "pictures", 5)
+    asked = [(plain_prompt(one), plain_completion("yes" * (index + 1))) for index, one in enumerate(problems)]
+    model, processor = AutoModelForSequenceClassification.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    expected = []
+    for prompt, completion in asked:
+        pictures = [load_image(image) for image in prompt.problem.images]
+        parts = [
+            *({"type": "image", "image": one} for one in pictures),
+            {"type": "text", "text": prompt.problem.question},
+        ]
+        turns = [
+            {"role": "user", "content": parts},
+            {"role": "assistant", "content": [{"type": "text", "text": completion.text}]},
+        ]
+        inputs = processor.apply_chat_template(turns, tokenize=True, return_dict=True, return_tensors="pt")
+        with torch.no_grad():
+            expected.append(model.eval()(**inputs).logits[0, 0].item())
+    assert [1, 1, 1, 2, 0] == [len(one.images) for one in problems], "one, two and no pictures"
+    np.testing.assert_allclose(classifier.raw(asked), expected, atol=2e-5)
+    first, second = problems[:2]
+    swapped = plain_prompt(replace(first, images=second.images))
+    one, other = classifier.raw([(plain_prompt(first), plain_completion("yes")), (swapped, plain_completion("yes"))])
+    assert abs(one - other) > 1e-4
 
 
 def test_a_conversation_that_is_too_long_is_named(tmp_path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from vergence.monitor.alarms import Watch
+from vergence.monitor.alarms import Readings
 from vergence.monitor.bands import Alarm, Band, Side
 from vergence.monitor.dials import Action, Amounts, Dials, Settings, turned
 from vergence.stages.controlling import Controller, ControlLimits, Deed, Escalation, NoAnswer
@@ -36,8 +36,8 @@ def alarm(signal: str = "a") -> Alarm:
     return Alarm(signal, Side.HIGH, 2.0, Band(-math.inf, 1.0), 3)
 
 
-def watch(*signals: str) -> Watch:
-    return Watch(len(signals), signals, 0, tuple(alarm(one) for one in signals), ())
+def watch(*signals: str) -> Readings:
+    return Readings(len(signals), signals, 0, tuple(alarm(one) for one in signals), ())
 
 
 def controller(**escalations: Escalation) -> tuple[Controller, Dials, Counter]:

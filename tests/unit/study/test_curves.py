@@ -56,6 +56,12 @@ def test_variants_without_data_have_no_band():
     assert [(band.label, band.seeds, len(band.points)) for band in found] == [("a", 1, 2)]
 
 
+def test_a_variant_keeps_its_colour_where_an_earlier_one_has_no_data():
+    runs = {"empty": [finished(0.5)], "drawn": [finished(0.5, [1.0, 2.0])]}
+    picture = ElementTree.fromstring(curves_svg("grpo: loss", "step", bands(LOSS, runs)))
+    assert [line.get("stroke") for line in picture.findall(f".//{SVG}polyline")] == [COLOURS[1]]
+
+
 def test_curves_are_drawn_where_they_belong():
     runs = {
         name: [finished(0.5, [0.0, height, 4.0]), finished(0.5, [0.0, height, 4.0])]

@@ -20,8 +20,8 @@ from vergence.stages.grpo.objective import surrogate_objective
 from vergence.stages.grpo.penalty import Penalty, penalty_for
 from vergence.stages.grpo.replay import correction_for, effectiveness_for, selection_for
 from vergence.stages.grpo.reward import reward_for
-from vergence.stages.grpo.warming import warm_up
 from vergence.stages.grpo.variants import advantage_for, judge_for, places_for, reduction_for, surrogate_for
+from vergence.stages.grpo.warming import warm_up
 from vergence.stages.monitoring import oversight_for
 from vergence.stages.parts import check_for, sampling, schedule, tower_for, training
 from vergence.stages.saving import save_stage_policy, tuning_row
