@@ -8,6 +8,7 @@ and `<!-- end -->` is replaced, and words are left alone:
     <!-- study NAME -->          the study's tables
     <!-- reward-model NAME -->   what the reward models of its seeds reach on held-out pairs
     <!-- alarms NAME VARIANT --> the step of each signal's first alarm in that variant, seed by seed
+    <!-- seconds NAME SECONDS -->  sampled accuracy on the tuning split after so many CPU seconds, read from the curves
 
 Every figure that the page shows from `method/NAME--FIGURE.svg` is copied from the study's `figures/FIGURE.svg`.
 """
@@ -16,9 +17,16 @@ import json
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
-BLOCK = re.compile(r"(<!-- (study|reward-model|alarms) ([a-z0-9-]+) ?([a-z0-9-]*) -->\n).*?(<!-- end -->)", re.DOTALL)
+import numpy as np
+
+from vergence.study.statistics import interval_half_width
+
+BLOCK = re.compile(
+    r"(<!-- (study|reward-model|alarms|seconds) ([a-z0-9-]+) ?([a-z0-9.-]*) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 FIGURE = re.compile(r"\]\(method/([a-z0-9-]+?)--([\w-]+)\.svg\)")
 
 
@@ -69,6 +77,45 @@ def first_alarms(study: Path, variant: str) -> str:
     return markdown(["first alarm at step", *(seed.name.replace("-", " ") for seed in seeds)], rows)
 
 
+def at_equal_seconds(study: Path, seconds: float) -> str:
+    """Every variant after so many CPU seconds, less the study's reference, seed by seed; "-" if it was not measured up
+    to there in every seed."""
+    reference = tomllib.loads((study / "study.toml").read_text())["reference"]
+    curves = {name: [curve(seed) for seed in sorted((study / "runs" / name).iterdir())] for name in variants(study)}
+    base = [read_at(points, seconds) for points in curves[reference]]
+    rows = []
+    for name, of_seeds in curves.items():
+        if min(points[-1][0] for points in of_seeds) < seconds:
+            rows.append([f"`{name}`", "-", "-"])
+            continue
+        values = [read_at(points, seconds) for points in of_seeds]
+        gains = [value - other for value, other in zip(values, base, strict=True)]
+        mean, half = sum(gains) / len(gains), interval_half_width(gains)
+        shown = f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}] {sum(gain > 0 for gain in gains)}/{len(gains)}"
+        spread = f"{np.mean(values):.3f} \u00b1 {np.std(values, ddof=1):.3f}"
+        rows.append([f"`{name}`", spread, "" if name == reference else shown])
+    return markdown([f"after {seconds:g} CPU seconds", "sampled accuracy, tuning split", f"minus `{reference}`"], rows)
+
+
+def read_at(points: list[tuple[float, float]], seconds: float) -> float:
+    """A curve at a place, by straight lines."""
+    return float(np.interp(seconds, [x for x, _ in points], [y for _, y in points]))
+
+
+def curve(run: Path) -> list[tuple[float, float]]:
+    """(CPU seconds, sampled accuracy on the tuning split) of a run's grpo stage, in order, from its own beginning."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    name = "tuning/sampled_accuracy"
+    found = [(row["spent/cpu_seconds"], row[name]) for row in lines if row["stage"] == "grpo" and name in row]
+    start = [row[name] for row in lines if row["stage"] != "grpo" and name in row][-1]
+    return [(0.0, start), *found]
+
+
+def variants(study: Path) -> list[str]:
+    """In the order of the study file."""
+    return [one["name"] for one in tomllib.loads((study / "study.toml").read_text())["variant"]]
+
+
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     """A table."""
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
@@ -89,6 +136,8 @@ def fill(text: str, runs: Path) -> str:
                 inside = tables(runs / study)
             case "reward-model":
                 inside = reward_models(runs / study)
+            case "seconds":
+                inside = at_equal_seconds(runs / study, float(variant))
             case _:
                 inside = first_alarms(runs / study, variant)
         return f"{begin}\n{inside}\n\n{end}"

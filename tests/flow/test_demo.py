@@ -39,6 +39,7 @@ def test_a_run_directory_holds_what_it_should(small_run):
         "summary.json",
         "report.html",
         "rollouts",
+        "alarms",
         "checkpoints",
         "final",
         "data",

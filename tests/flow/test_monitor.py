@@ -44,7 +44,7 @@ prompts_per_step = 8
 minibatch_size = 32
 checkpoint_every = 2
 [stage.buffer]
-capacity = 64
+capacity = 512
 [stage.evaluation]
 every = 3
 problems = 24
@@ -74,12 +74,9 @@ def spent_rule(actions: str, limit: float) -> str:
     return "[[stage.monitor.rule]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
 
 
-def run(
-    small_run: Path, out: Path, monitor: str, *settings: str, steps: int = 5, stop_after: str | None = "grpo"
-) -> Path:
-    """A run of the recipe with this monitor section, up to stage grpo unless more is asked; an interrupted one goes on."""
-    out.mkdir(parents=True, exist_ok=True)
-    recipe, data = out / "recipe.toml", out.parent / "data"
+def some_data(small_run: Path, folder: Path) -> Path:
+    """A few of the small run's problems, with their pictures where they lie."""
+    data = folder / "data"
     if not data.exists():
         data.mkdir()
         for name, count in (("train", 48), ("tuning", 24)):
@@ -87,6 +84,15 @@ def run(
             paths = [{"images": [str(small_run / "data" / path) for path in row["images"]]} for row in some]
             text = "".join(json.dumps(row | path) + "\n" for row, path in zip(some, paths, strict=True))
             (data / f"{name}.jsonl").write_text(text)
+    return data
+
+
+def run(
+    small_run: Path, out: Path, monitor: str, *settings: str, steps: int = 5, stop_after: str | None = "grpo"
+) -> Path:
+    """A run with this monitor section, up to stage grpo unless more is asked; a directory that has one goes on."""
+    out.mkdir(parents=True, exist_ok=True)
+    recipe, data = out / "recipe.toml", some_data(small_run, out.parent)
     recipe.write_text(RECIPE.format(run=small_run, data=data, steps=steps, monitor=monitor))
     run_recipe(
         load_recipe(str(recipe), settings), out / "run", Progress(Console(), Verbosity.QUIET), stop_after=stop_after
@@ -301,18 +307,21 @@ def test_a_roll_back_hands_on_the_weights_of_the_good_step_to_the_bit(
 
 
 def test_a_roll_back_takes_the_optimizer_and_the_buffer_with_it(small_run: Path, folder: Path, unwatched: Path) -> None:
-    """Outside in steps 1 and 2, so step 2 is not a good one either: back to before step 0, where both were empty."""
+    """Outside in steps 1 and 2, so step 2 is not a good one either: back to what the updates of step 0 began with.
+
+    The buffer then holds what the policy of step 0 had sampled, as it does at the end of a stage of one step.
+    """
     limit = sum(tokens_of(unwatched)[:2]) / 2  # between steps 0 and 1
     rule = spent_rule('["roll_back"]', limit).replace("patience = 1", "patience = 2")
     after = run(small_run, folder / "after", 'mode = "act"\nmonitors = []\nevery = 2\n' + rule, steps=3)
+    one = run(small_run, folder / "one", 'mode = "off"', steps=1)
     (action,) = noted(after, "action")
     assert (2, "to the weights before step 0") == (action["step"], action["result"])
-    state, whole = (last_snapshot(one, "grpo")["parts"] for one in (after, unwatched))
+    state, first, whole = (last_snapshot(each, "grpo")["parts"] for each in (after, one, unwatched))
     assert whole["learner"]["updates"] > 0 == state["learner"]["updates"]
-    assert whole["learner"]["optimizer"]["state"].keys()
-    assert {} == state["learner"]["optimizer"]["state"]
-    assert len(whole["selection"]["uses"]) > 0 == len(state["selection"]["uses"])
-    assert lines(after)[-1]["buffer/size"] > 0, "before the roll-back there was something in it"
+    assert len(whole["learner"]["optimizer"]["state"]) > 0 == len(state["learner"]["optimizer"]["state"])
+    assert_equal(first["selection"], state["selection"], "selection")
+    assert lines(after)[-1]["buffer/size"] > len(state["selection"]["uses"]), "there had come more since"
 
 
 def test_stop_ends_the_stage_and_the_run_goes_on(small_run: Path, folder: Path, unwatched: Path) -> None:
@@ -341,10 +350,43 @@ def test_a_raised_kl_is_felt_in_the_next_step(small_run: Path, folder: Path, unw
     assert weights(raised) != weights(unwatched)
 
 
+def test_in_mpo_an_alarm_raises_tau_and_rolls_back_to_the_rounds_beginning(small_run: Path, folder: Path) -> None:
+    """The alarm comes in the first round, which nothing has found good yet; the second asks for a larger gap."""
+    keys = "\n".join(
+        [
+            "[stage.pairs]",
+            'sources = ["rules", "margin"]',
+            "[stage.evaluation]",
+            "problems = 12",
+            "blank_problems = 0",
+            "[stage.monitor]",
+            'mode = "act"',
+            "monitors = []",
+            "[stage.monitor.control]",
+            "raise_margin_by = 1.0",
+            spent_rule('[["raise_margin", "roll_back"]]', 1.0).replace("patience = 1", "patience = 3"),
+        ]
+    )
+    mpo = f'type = "mpo"\nrounds = 2\nsteps_per_round = 3\nprompts_per_round = 24\nbatch_size = 8\n{keys}'
+    text = RECIPE.format(run=small_run, data=some_data(small_run, folder), steps=1, monitor='mode = "off"')
+    recipe = folder / "mpo.toml"
+    recipe.write_text(text.replace('[[stage]]\ntype = "grpo"', f'[[stage]]\n{mpo}\n[[stage]]\ntype = "grpo"'))
+    run_recipe(load_recipe(str(recipe)), folder / "mpo", Progress(Console(), Verbosity.QUIET), stop_after="mpo")
+    logged = [row for row in rows(folder / "mpo" / "metrics.jsonl") if row["stage"] == "mpo"]
+    actions = [row for row in rows(folder / "mpo" / "alarms" / "mpo.jsonl") if row["kind"] == "action"]
+    assert [(2, "raise_margin", True), (2, "roll_back", False)] == [
+        (row["step"], row["action"], row["done"]) for row in actions[:2]
+    ]
+    assert (0.0, 1.0) == (logged[0]["dials/margin"], logged[3]["dials/margin"])
+    refused = [row["pairs/refused_margin"] for row in (logged[0], logged[3])]
+    assert refused[1] > refused[0], "more candidates are too close now"
+    assert logged[3]["pairs/margin_mean"] > logged[0]["pairs/margin_mean"]
+
+
 # ── interruption ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Interrupted(Exception):
+class StopHereError(Exception):
     pass
 
 
@@ -355,7 +397,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     def dying(self: StageRun, step: int, total: int) -> None:
         if self.stage == "grpo" and step == at:
             monkeypatch.setattr(StageRun, "_end_step", original)
-            raise Interrupted
+            raise StopHereError
         original(self, step, total)
 
     monkeypatch.setattr(StageRun, "_end_step", dying)
@@ -378,7 +420,7 @@ def test_killed_and_resumed_everything_is_as_if_nothing_had_happened(
     if not straight.exists():
         run(small_run, folder / "straight", monitor, steps=7)
     interrupted(monkeypatch, at)
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopHereError):
         run(small_run, folder / f"killed{at}", monitor, steps=7)
     resumed = run(small_run, folder / f"killed{at}", monitor, steps=7)
     actions = [row["action"] for row in noted(straight, "action") if row["done"]]

@@ -218,6 +218,14 @@ def test_raw_units_are_calibrated_ones_times_the_spread(all_sources, aligned, tm
     np.testing.assert_allclose([row["margin"] for row in ours], [row["margin"] * spread for row in theirs], rtol=1e-9)
 
 
+def some_of(data: Path, count: int, folder: Path) -> Path:
+    """The first rows of a data file, as a file of its own elsewhere."""
+    path = folder / "some.jsonl"
+    some = [row | {"images": [str(data.parent / image) for image in row["images"]]} for row in rows(data)[:count]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in some))
+    return path
+
+
 def killed_when_begun(command: list[str], samples: Path, lines: int) -> None:
     """The real command, killed as soon as so many lines of samples are on the disk."""
     process = subprocess.Popen([sys.executable, "-m", "vergence", *command], stdout=subprocess.DEVNULL)
@@ -230,7 +238,7 @@ def killed_when_begun(command: list[str], samples: Path, lines: int) -> None:
 
 
 def test_killed_and_continued_the_file_is_the_same_and_nothing_is_half_written(aligned, small_run, tmp_path):
-    train = small_run / "data" / "train.jsonl"
+    train = some_of(small_run / "data" / "train.jsonl", 160, tmp_path)
     whole, broken = tmp_path / "whole" / "pairs.jsonl", tmp_path / "broken" / "pairs.jsonl"
     for out in (whole, broken):
         out.parent.mkdir()
@@ -374,3 +382,48 @@ def test_a_wrong_line_of_a_file_of_pairs_stops_the_run_before_it_begins(all_sour
         assert "line 2" in done.stderr
         assert said in done.stderr
         assert not (tmp_path / "run").exists()
+
+
+SAMPLED = """type = "load_reward_model"
+path = "{reward_model}"
+prompts = 0
+[[stage]]
+type = "mpo"
+rounds = 2
+prompts_per_round = 32
+steps_per_round = 3
+batch_size = 8
+checkpoint_every = 2
+pairs = {{sources = ["rules", "margin", "dropout"], margin_unit = "quantile", min_margin = 0.3, dropout = 2}}
+sampling = {{num_completions = 6, temperature = 0.9}}
+evaluation = {{every = 9, problems = 16, blank_problems = 0}}
+monitor = {{every = 9, completions = 4}}
+"""
+
+
+def test_rounds_of_all_sources_keep_one_threshold_and_a_killed_stage_ends_alike(aligned, small_run, tmp_path):
+    stage = SAMPLED.format(reward_model=aligned[2] / "reward_model")
+    recipe = recipe_with(tmp_path, small_run, stage)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    vergence("run", recipe, "--out", whole, "--quiet")
+    first, second = [row for row in rows(whole / "metrics.jsonl") if "pairs/kept" in row]
+    assert first["pairs/threshold"] == second["pairs/threshold"]
+    for row in (first, second):
+        assert row["pairs/candidates"] == row["pairs/kept"] + sum(
+            row[f"pairs/refused_{guard}"] for guard in ("entailment", "length", "margin", "per_prompt")
+        )
+        assert row["pairs/kept_dropout"] > 0
+        assert 0.9 < row["work/needed_share"] <= 1.0, "continuations and their log-probs are counted as work"
+    reached = first["pairs/candidates"] - first["pairs/refused_entailment"] - first["pairs/refused_length"]
+    assert first["pairs/refused_margin"] == pytest.approx(0.3 * reached, abs=2)
+
+    for kill in (("line", 2), ("torn-state", 1), ("line", 2)):
+        done = vergence("run", recipe, "--out", broken, "--quiet", check=False, kill=kill)
+        assert done.returncode == -9, done.stderr
+    vergence("run", recipe, "--out", broken, "--quiet")
+    weights = Path("final") / "model.safetensors"
+    assert (whole / weights).read_bytes() == (broken / weights).read_bytes()
+    details = [
+        json.loads((run / "checkpoints" / "mpo" / "done.json").read_text())["details"] for run in (whole, broken)
+    ]
+    assert details[0] == details[1]

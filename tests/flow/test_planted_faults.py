@@ -50,13 +50,13 @@ Read = Callable[[int], Metrics]
 """Step -> the metrics of a step."""
 
 
-def alarmed(healthy: Read, later: Read) -> set[str]:
+def alarmed(healthy: Read, later: Read, after: int = AFTER) -> set[str]:
     """The signals that raise an alarm where `later` takes over once the bands are learnt."""
     rules = [rule_of(rule.model_copy(update={"learn": LEARN}), SECTION) for rule, _ in DEFAULT_RULES]
     alarms = Alarms(rules)
     for step in range(LEARN):
         assert () == alarms.watch(healthy(step)).alarms
-    return {one.signal for step in range(LEARN, LEARN + AFTER) for one in alarms.watch(later(step)).alarms}
+    return {one.signal for step in range(LEARN, LEARN + after) for one in alarms.watch(later(step)).alarms}
 
 
 # ── a model that ignores the picture ─────────────────────────────────────────────────────────────────────────────
@@ -138,7 +138,7 @@ def test_a_model_that_goes_on_looking_raises_no_alarm(small_run: Path, problems:
 def test_a_model_that_only_wants_to_differ_raises_the_alarm_on_the_other_side(
     small_run: Path, problems: list[Problem]
 ) -> None:
-    """PAPO's collapse, made on purpose: a few updates that raise the divergence of its own responses and nothing else."""
+    """PAPO's collapse, made on purpose: a few updates raise the divergence of its own responses, nothing else."""
     policy = looking(small_run)
     tower, masked = CachedTower(policy), AblatedTower(policy, masked_view(8, 0.6, 0))
     language = list(policy.family.language(policy.model).parameters())
@@ -431,12 +431,12 @@ def rewarded(*, length: bool, longer: float = 0.0) -> Read:
 
 def test_a_reward_model_that_likes_length_is_noticed() -> None:
     """Its score says nothing of right and wrong any more, and all of length."""
-    raised = alarmed(rewarded(length=False), rewarded(length=True))
-    assert {"divergence/length", "agreement/concordance"} <= raised
+    raised = alarmed(rewarded(length=False), rewarded(length=True), after=5)
+    assert {"divergence/length", "agreement/concordance", "reward/preference_when_wrong"} <= raised
 
 
 def test_a_reward_model_that_likes_right_answers_is_not() -> None:
-    assert set() == alarmed(rewarded(length=False), rewarded(length=False))
+    assert set() == alarmed(rewarded(length=False), rewarded(length=False), after=12)
 
 
 def test_a_reward_model_that_liked_length_from_the_beginning_is_noticed_too() -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from flow.conftest import rows, vergence
-from flow.test_pairs import MAX_NEW, killed_when_begun, recipe_with
+from flow.test_pairs import MAX_NEW, killed_when_begun, recipe_with, some_of
 from vergence.data.problems import read_problems
 
 
 @pytest.fixture(scope="module")
-def aligned(small_run) -> tuple[Path, Path]:
-    return small_run / "checkpoints" / "align" / "policy", small_run / "data" / "train.jsonl"
+def aligned(small_run, tmp_path_factory) -> tuple[Path, Path]:
+    """A policy that is sometimes right, and problems in three chunks and a half."""
+    data = some_of(small_run / "data" / "train.jsonl", 224, tmp_path_factory.mktemp("data"))
+    return small_run / "checkpoints" / "align" / "policy", data
 
 
 def pooled(aligned, out: Path, *more: str | Path) -> str:
@@ -74,7 +76,7 @@ def test_killed_and_continued_pool_and_buffer_are_the_same(pool, aligned, tmp_pa
     out, _ = pool
     command = ["pool", aligned[0], "--data", aligned[1], "--out", tmp_path / "pool.jsonl", "--samples", "4", *MAX_NEW]
     command += ["--buffer", tmp_path / "warm"]
-    for lines in (1 + 64, 1 + 192):
+    for lines in (1 + 64, 1 + 128):
         killed_when_begun([*map(str, command)], tmp_path / "pool.jsonl.samples", lines)
         assert not (tmp_path / "pool.jsonl").exists()
         assert not (tmp_path / "warm").exists()

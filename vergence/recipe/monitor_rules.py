@@ -15,7 +15,7 @@ Fault = Literal["reward", "policy"]
 DEFAULT_RULES: tuple[tuple[RuleSection, Fault], ...] = (
     (RuleSection(signal="perception/kl", side="both", absolute=0.05, relative=0.5), "policy"),
     (RuleSection(signal="perception/dependent_share", side="low", absolute=0.05), "policy"),
-    (RuleSection(signal="perception/entropy_gap", side="low", absolute=0.1, relative=0.5), "policy"),
+    (RuleSection(signal="perception/entropy_gap", side="low", absolute=0.02, relative=0.5), "policy"),
     (RuleSection(signal="perception/gain_share", side="low", absolute=0.2), "policy"),
     (RuleSection(signal="perception/seen_share", side="low", absolute=0.2), "policy"),
     (RuleSection(signal="perception/flip_rate", side="low", absolute=0.2), "policy"),
@@ -24,8 +24,11 @@ DEFAULT_RULES: tuple[tuple[RuleSection, Fault], ...] = (
     (RuleSection(signal="hallucination/blindness", side="high", absolute=0.02), "policy"),
     (RuleSection(signal="tuning/hallucination_rate", side="high", learn=2, absolute=0.05), "reward"),
     (RuleSection(signal="consistency/answer", side="low", absolute=0.1), "reward"),
-    (RuleSection(signal="agreement/concordance", side="low", absolute=0.15), "reward"),
-    (RuleSection(signal="reward/preference_when_wrong", side="high", absolute=0.5), "reward"),
+    (RuleSection(signal="agreement/concordance", side="low", patience=4, absolute=0.3, relative=0.0), "reward"),
+    (
+        RuleSection(signal="reward/preference_when_wrong", side="high", patience=4, absolute=0.75, relative=0.0),
+        "reward",
+    ),
     (RuleSection(signal="divergence/length", side="both", low=-0.9, high=0.9, absolute=0.3), "reward"),
     (RuleSection(signal="divergence/parting", side="high", absolute=0.5), "reward"),
     (RuleSection(signal="rollout/length_mean", side="both", relative=0.5), "policy"),

@@ -16,7 +16,7 @@ from vergence.stages.parts import feature_limits
 
 
 def run_evaluate(section: EvaluateStage, run: StageRun, context: Context, models: Models) -> Outcome:
-    """Test figures for every stage that gave a policy, or for those that are named; the last of them is what becomes `final/`."""
+    """Test figures for every stage that gave a policy, or for those that are named; the last becomes `final/`."""
     problems = context.test()
     test_rows: dict[str, Any] = {}
     details: dict[str, Any] = {}

@@ -96,7 +96,8 @@ def test_an_alarm_takes_as_many_readings_in_a_row_as_patience_says(value: float,
     for count in (1, 2):
         reading = read(RULE, watched, value)
         watched = reading.watched
-        assert reading.outside and reading.alarm is None
+        assert reading.outside
+        assert reading.alarm is None
         assert count == (watched.above if side is Side.HIGH else watched.below)
     alarm = read(RULE, watched, value).alarm
     assert alarm is not None
@@ -160,7 +161,7 @@ def test_calm_forgets_rows_and_keeps_the_band() -> None:
 @given(st.lists(VALUES, min_size=5, max_size=40))
 def test_alarms_are_as_many_as_complete_rows(values: list[float]) -> None:
     """Counted again by a plain loop over the readings after the learning."""
-    watched, raised = fed(RULE, values)
+    _, raised = fed(RULE, values)
     band = learn_band(values[:4], spread=2.0, absolute=0.0, relative=0.0)
     row, last, expected = 0, 0, 0
     for value in values[4:]:

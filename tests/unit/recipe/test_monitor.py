@@ -197,7 +197,10 @@ def test_the_page_has_the_default_rules_as_they_are() -> None:
         open_ = math.isinf(one.low) and math.isinf(one.high)
         limits = "-" if open_ else f"{one.low:g} to {one.high:g}"
         learn = "-" if one.learn is None else str(one.learn)
-        assert [one.side, learn, f"{one.absolute:g}", f"{one.relative:g}", limits, fault] == stated.pop(one.signal)
+        patience = "-" if one.patience is None else str(one.patience)
+        assert [one.side, learn, patience, f"{one.absolute:g}", f"{one.relative:g}", limits, fault] == stated.pop(
+            one.signal
+        )
     assert {} == stated
 
 
@@ -231,9 +234,9 @@ def test_the_page_names_every_action() -> None:
 
 
 def test_unknown_keys_are_told(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="stage.3.monitor.loud: unknown key"):
+    with pytest.raises(RecipeError, match=r"stage\.3\.monitor\.loud: unknown key"):
         recipe(tmp_path, "monitor.loud = 1")
-    with pytest.raises(RecipeError, match=r"stage.3.monitor.rule.0.louder"):
+    with pytest.raises(RecipeError, match=r"stage\.3\.monitor\.rule\.0\.louder"):
         parse_recipe(
             {
                 "name": "x",

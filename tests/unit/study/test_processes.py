@@ -160,7 +160,8 @@ def test_what_is_left_to_do(directory: StudyDirectory):
 
 
 PARENT = """
-import pathlib, sys
+import pathlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it, and so would this one
 sys.path.insert(0, "tests")
 from unit.study.builders import plan_of
 from vergence.study.directory import StudyDirectory

@@ -60,10 +60,10 @@ def train_mpo(parts: MpoParts, run: StageRun, *, rounds: int, steps_per_round: i
             check_first(begun, round_)
             generated, run_once = begun.generated, [*begun.generated, *by_prompt(begun.rescored)]
             parts.statistics.add(begun.harvest.fates)
+            parts.pool.refill(begun.harvest.pairs)  # before the monitors: a roll-back returns to this round's pairs
             with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
                 run.log(round_metrics(begun) | watched(parts, begun, round_))
             run.note_rollouts(rollout_rows(begun.scored[:8]))
-            parts.pool.refill(begun.harvest.pairs)
         if len(parts.pool):
             pairs = parts.pool.take(step_of_round, batch_size, seed=run.seed(round_, "order"))
             run.log(parts.learner.update(parts.objective(pairs)))
