@@ -237,6 +237,7 @@ def killed_when_begun(command: list[str], samples: Path, lines: int) -> None:
     assert process.wait() == -signal.SIGKILL, "it was over before it could be killed"
 
 
+@pytest.mark.slow
 def test_killed_and_continued_the_file_is_the_same_and_nothing_is_half_written(aligned, small_run, tmp_path):
     train = some_of(small_run / "data" / "train.jsonl", 160, tmp_path)
     whole, broken = tmp_path / "whole" / "pairs.jsonl", tmp_path / "broken" / "pairs.jsonl"
@@ -401,6 +402,7 @@ monitor = {{every = 9, completions = 4}}
 """
 
 
+@pytest.mark.slow
 def test_rounds_of_all_sources_keep_one_threshold_and_a_killed_stage_ends_alike(aligned, small_run, tmp_path):
     stage = SAMPLED.format(reward_model=aligned[2] / "reward_model")
     recipe = recipe_with(tmp_path, small_run, stage)

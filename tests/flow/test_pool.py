@@ -72,6 +72,7 @@ def test_another_band_uses_the_same_samples(pool, aligned, tmp_path):
     assert len(rows(tmp_path / "pool.jsonl")) == len(rows(aligned[1]))
 
 
+@pytest.mark.slow
 def test_killed_and_continued_pool_and_buffer_are_the_same(pool, aligned, tmp_path):
     out, _ = pool
     command = ["pool", aligned[0], "--data", aligned[1], "--out", tmp_path / "pool.jsonl", "--samples", "4", *MAX_NEW]

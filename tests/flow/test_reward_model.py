@@ -85,6 +85,7 @@ def test_a_trained_reward_model_beats_length_and_chance_and_looks_at_the_picture
     assert str(folder / "one" / "reward_model") in done.stdout.splitlines()[-1].strip()
 
 
+@pytest.mark.slow
 def test_training_killed_in_the_middle_ends_bit_equal(ground, small_run) -> None:
     folder, _ = ground
     short = ("--steps", "9", "--second-steps", "3", "--checkpoint-every", "4")
@@ -167,6 +168,7 @@ def rewarded(directory: Path) -> list[float]:
     return [row["reward/preference"] for row in rows(directory / "metrics.jsonl") if row["stage"] == "grpo"]
 
 
+@pytest.mark.slow
 def test_a_recipe_takes_a_reward_model_from_here_from_a_child_and_over_http_alike(
     ground, small_run, server, tmp_path
 ) -> None:

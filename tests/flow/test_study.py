@@ -98,6 +98,7 @@ def test_shared_stages_are_computed_once_for_each_seed(finished):
         assert len(policies) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_shares_its_beginning_ends_bit_for_bit_like_one_that_does_not(finished, tmp_path):
     ours = finished / "runs" / "centred" / "seed-1"
     vergence("run", ours / "recipe.toml", "--out", tmp_path / "direct", "--quiet")
@@ -112,6 +113,7 @@ def test_a_run_that_shares_its_beginning_ends_bit_for_bit_like_one_that_does_not
     assert "/shared/" not in (ours / "rollouts" / "mpo.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_continued_a_study_gives_the_same_table(study, finished, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(finished / "shared", out / "shared")  # to save time; runs are resumed in flow.test_kill
@@ -147,6 +149,7 @@ def test_another_study_in_its_directory_is_refused_and_a_table_of_nothing_too(fi
     assert not (tmp_path / "nothing").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_told_in_one_line_and_the_others_stay(tmp_path):
     (tmp_path / "base.toml").write_text(
         'name = "broken"\n[data]\ntype = "digits"\ntrain = 4\ncaptions = 4\ntuning = 4\ntest = 4\n'

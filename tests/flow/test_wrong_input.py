@@ -53,7 +53,7 @@ def recipe_over(folder: Path, data: Path) -> Path:
         (["stage.grpo.stepz=5"], ["stage.5.stepz", "unknown key", "show"]),
         (["seed=-1"], ["seed", "greater than or equal to 0", "-1"]),
         (["seed='seven'"], ["seed", "integer", "'seven'"]),
-        (["stage.grpo.clip_low=2.0"], ["stage.5.clip_low", "less than 1", "2.0"]),
+        (["stage.grpo.clip_low=2.0"], ["stage.5.clip_low", "less than or equal to 1", "2.0"]),
         (["stage.grpo.minibatch_size=60"], ["minibatch_size = 60", "256", "divisor"]),
         (["stage.nothing.steps=5"], ["nothing", "parents, assemble, align"]),
         (["nonsense"], ["nonsense", "key=value"]),

@@ -106,7 +106,7 @@ def train_grpo(
         run.log(selection_metrics(selected, batch_size) | correction_metrics(samples) | mean_metrics(updates))
         run.log(parts.budget.spend(groups))
         with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
-            run.log(parts.oversight.after_updates(step, steps))
+            run.log(parts.oversight.after_updates(step, step + 1 if parts.budget.spent else steps))
         run.note_rollouts(shown_rows(judged, selected.draws) if step % rollouts_every == 0 else [])
         if parts.budget.spent or parts.oversight.ended:
             run.stop()
