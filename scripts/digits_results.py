@@ -123,7 +123,7 @@ def page(runs: list[Path]) -> str:
     lines += [
         "",
         "The fresh ratio decays as the policy improves. The buffer fills the batch that is updated; it does not, and",
-        "cannot, change the fresh ratio. Whether it also pays is not answered here: these runs have no arm without it.",
+        "cannot, change the fresh ratio. Whether it also pays: [method.md](method.md).",
         "",
         "## Hallucination",
         "",
