@@ -48,7 +48,7 @@ class RoundClock:
 
     @property
     def as_clock(self) -> Clock:
-        """For whoever wants the product's class: the same two methods."""
+        """For whoever wants the product's class: the same methods."""
         return cast(Clock, self)
 
     @contextmanager
@@ -59,6 +59,10 @@ class RoundClock:
             yield
         finally:
             self.split.leave()
+
+    def spent(self, name: str) -> float:
+        """Wall seconds of a phase in this round."""
+        return self.split.wall[PHASE_OF.get(name, "rest")]
 
     def take(self) -> Metrics:
         """The round is over. What comes until the next round's first phase belongs to the next one's rest."""

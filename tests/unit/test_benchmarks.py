@@ -20,10 +20,12 @@ from benchmarks.figures import (
     spread,
     table,
 )
+from benchmarks.ours_rounds import RoundClock
 from benchmarks.page import AIMS, BY_HAND, by_hand, publish, ratio_table, rendered
 from benchmarks.processes import busy_seconds
 from benchmarks.scaling import SIZES, lengthened, scaling_table, slopes
 from benchmarks.work_model import copied_pass, fitted_slope, limit, shared_pass
+from vergence.clock import Clock
 
 
 def result(cpu, *, wall=1.0, others=0.0, peak=10**9, rounds=2, **more):
@@ -200,3 +202,15 @@ def test_the_reward_and_the_dead_groups_are_what_both_sides_were_told():
     assert reward([1, 2, 3]) == pytest.approx(0.0685, abs=1e-4)
     assert [is_dead(index, 0.5) for index in range(4)] == [False, True, False, True]
     assert not any(is_dead(index, 0.0) for index in range(4))
+
+
+def test_the_clock_of_rounds_can_stand_in_for_the_products() -> None:
+    """The loops of the product call it; a method that only the product's clock has would end a benchmark."""
+    methods = {name for name in vars(Clock) if not name.startswith("_")}
+    assert methods <= set(dir(RoundClock))
+    clock = RoundClock()
+    with clock.phase("generate"):
+        pass
+    assert 0 < clock.spent("generate") < 5
+    clock.take()
+    assert clock.spent("generate") == 0
