@@ -1,7 +1,7 @@
 """Labelled pairs for the graders, made from real data: `python scripts/grading_pairs.py DATA OUT`.
 
-    python scripts/grading_pairs.py ../shared/data /tmp/pairs.jsonl
-    vergence grade /tmp/pairs.jsonl --check
+    python scripts/grading_pairs.py ../shared/data pairs.jsonl
+    vergence grade pairs.jsonl --check
 
 DATA is the folder that holds `text/`, `annotations/` and `mathvision_testmini/`. The pairs contain its data, so OUT
 lies outside the repository. No label comes from a grader of ours:

@@ -84,13 +84,13 @@ f(0)
     "disk filled": """
 n = 0
 while True:
-    open(f'/work/{n}', 'w').write('x' * 10 ** 6)
+    open(f'/scratch/{n}', 'w').write('x' * 10 ** 6)
     n += 1
 """,
     "many files": """
 n = 0
 while True:
-    open(f'/work/{n}', 'w').close()
+    open(f'/scratch/{n}', 'w').close()
     n += 1
 """,
     "kills everybody": """

@@ -166,12 +166,12 @@ def test_files_are_an_interpreter_to_read_and_a_folder_to_write(tmp_path: Path) 
         f"print(os.path.exists({str(secret)!r}), os.path.exists('/etc/passwd'), os.path.exists('/home'))\n"
         f"for path in {tried!r}:\n"
         "    try:\n        open(path, 'w')\n        print('wrote', path)\n    except OSError:\n        pass\n"
-        "open('/work/mine', 'w').write('x')\nopen('/tmp/mine', 'w').write('x')\nprint(os.listdir('/tmp'))"
+        "open('/scratch/mine', 'w').write('x')\nopen('/tmp/mine', 'w').write('x')\nprint(os.listdir('/tmp'))"
     )
     first, second = inside(program).splitlines()
     assert first == "False False False"
     assert "mine" in second
-    assert not Path("/work/mine").exists()
+    assert not Path("/scratch/mine").exists()
     assert not Path("/tmp/mine").exists()
 
 
@@ -191,7 +191,7 @@ def test_the_expected_results_are_not_inside() -> None:
     marked = problem({"kind": "stdin", "cases": [{"input": "", "output": "the-answer-is-8f2a"}]})
     program = (
         "import os, glob\nfound = False\n"
-        "paths = glob.glob('/work/*') + glob.glob('/proc/*/environ') + glob.glob('/proc/*/cmdline') + ['/proc/2/mem']\n"
+        "paths = glob.glob('/scratch/*') + glob.glob('/proc/*/environ') + glob.glob('/proc/*/cmdline') + ['/proc/2/mem']\n"
         "for path in paths:\n"
         "    try:\n        found = found or b'8f' + b'2a' in open(path, 'rb').read()\n"
         "    except OSError:\n        pass\n"

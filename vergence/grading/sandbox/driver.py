@@ -22,12 +22,12 @@ from typing import Any
 
 from vergence.grading.sandbox.inside import say
 from vergence.grading.sandbox.limits import SandboxLimits
-from vergence.grading.sandbox.view import interpreter
+from vergence.grading.sandbox.view import SCRATCH, interpreter
 
 WALL_FACTOR = 3
 """A case may take that many times its CPU seconds on the clock: on a busy machine it is judged by what it used."""
 _PROGRAM, _CALLER = "program.py", "caller.py"
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/work", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": SCRATCH, "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1"}
 
 
 def driver_for(job: dict[str, Any], caller: str, limits: SandboxLimits) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vergence.grading.sandbox import kernel
 
-SCRATCH = "/work"
+SCRATCH = "/scratch"
 """The one folder that can be written."""
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
