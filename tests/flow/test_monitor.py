@@ -17,6 +17,8 @@ from flow.conftest import rows
 from flow.test_kill import OF_THE_PROCESS, assert_equal, last_snapshot
 from vergence.recipe.load import load_recipe
 from vergence.run.progress import Progress, Verbosity
+from vergence.reward.hybrid import RULES, RuleReward
+from vergence.reward.rules import AsWritten
 from vergence.run.stage_run import StageRun
 from vergence.stages.grpo import reward as reward_of_grpo
 from vergence.stages.run_recipe import run_recipe
@@ -207,8 +209,20 @@ def test_bands_are_noted_when_they_are_known(observed: Path) -> None:
 # ── alarms lead to actions ───────────────────────────────────────────────────────────────────────────────────────
 
 
+def unrelated(group: RolloutGroup) -> Doubles:
+    """[G] small scores that share nothing with length or rules: what least squares by both leaves of fixed numbers.
+
+    The partial correlation with length is 0 but for rounding, whatever the policy answers on this machine.
+    """
+    (scored,) = RuleReward(RULES, AsWritten())([group])
+    lengths = [float(len(one.token_ids)) for one in group.completions]
+    known = np.column_stack([np.ones(len(lengths)), lengths, *scored.components.values()])
+    values = np.sin(np.arange(len(lengths)) ** 2 + 1.0)
+    return 0.01 * (values - known @ np.linalg.lstsq(known, values)[0])
+
+
 class Lengthy:
-    """A reward model that likes length and nothing else, from its fifth call on; before that it is indifferent."""
+    """A reward model that likes length and next to nothing else, from its fifth call on; until then it is unrelated."""
 
     def __init__(self) -> None:
         self._calls = 0
@@ -217,8 +231,7 @@ class Lengthy:
         self._calls += 1
         likes = float(self._calls > 4)
         return [
-            np.array([likes * len(one.token_ids) + 0.01 * (hash_of(one.text) % 7) for one in group.completions])
-            for group in groups
+            unrelated(group) + likes * np.array([len(one.token_ids) for one in group.completions]) for group in groups
         ]
 
     def uncalibrated(self) -> "Lengthy":
@@ -229,10 +242,6 @@ class Lengthy:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._calls = state["calls"]
-
-
-def hash_of(text: str) -> int:
-    return sum(map(ord, text))
 
 
 def test_a_preference_that_pays_length_raises_an_alarm_and_loses_its_weight(
@@ -258,6 +267,9 @@ actions = ["halve_preference", ["halve_preference", "cap"]]
     done = run(small_run, folder / "length", monitor, *settings, steps=9)
     alarms = noted(done, "alarm")
     assert [5, 7] == [row["step"] for row in alarms]
+    readings = [row["divergence/length"] for row in lines(done)]
+    assert all(abs(value) < 0.01 for value in readings[:4]), "unrelated at first"
+    assert all(value > 0.9 for value in readings[4:8]), "then it likes nothing else"
     assert {("divergence/length", "high")} == {(row["signal"], row["side"]) for row in alarms}
     actions = [(row["step"], row["action"], row["result"]) for row in noted(done, "action")]
     assert [

@@ -5,7 +5,7 @@ to it. Ours is called "vergence". Given a `pattern` it attends by that pattern; 
 attention, so a switched model behaves like any other.
 """
 
-from types import MethodType
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
@@ -123,37 +123,56 @@ def switch(language: Any) -> None:
     language.config._attn_implementation = NAME
     last = language.layers[-1]
     if type(last).__name__ in _USUAL_LAYERS:
-        last.forward = MethodType(_last_layer, last)
+        _derive(last, _LastLayer)
     elif type(last).__name__ in _NORMS_BEHIND:
-        last.forward = MethodType(_last_layer_with_norms_behind, last)
+        _derive(last, _LastLayerWithNormsBehind)
 
 
-def _last_layer(self: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+def _derive(layer: Any, kind: type) -> None:
+    """Let the class of a layer go through `kind`.
+
+    A class and not a method of the one object, because transformers (5.24) checkpoints the `forward` of classes.
+    """
+    usual = type(layer)
+    layer.__class__ = type(usual.__name__, (kind, usual), {"__module__": usual.__module__})
+
+
+def _kept(named: Mapping[str, Any]) -> Int[Tensor, "M"] | None:
+    """The tokens that anybody asks for; None for all."""
+    pattern: Pattern | None = named.get("pattern")
+    return None if pattern is None else pattern.kept
+
+
+class _LastLayer:
     """The last layer of a decoder, whose MLP runs for the tokens that anybody asks for.
 
     Behind it the other tokens have nobody to give anything to: all of a prompt but its last token, which is most of a
     row where prompts are long.
     """
-    pattern = named.get("pattern")
-    kept = None if pattern is None else pattern.kept
-    if kept is None:
-        whole: Tensor = type(self).forward(self, hidden_states, *others, **named)
-        return whole
-    attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **named)
-    joined = hidden_states.index_select(1, kept) + attended.index_select(1, kept)
-    output: Tensor = joined + self.mlp(self.post_attention_layernorm(joined))
-    return output
+
+    def forward(self: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+        """[1, N, D] to [1, M, D], or to [1, N, D] without a pattern."""
+        kept = _kept(named)
+        if kept is None:
+            whole: Tensor = super().forward(hidden_states, *others, **named)  # type: ignore[misc]
+            return whole
+        attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **named)
+        joined = hidden_states.index_select(1, kept) + attended.index_select(1, kept)
+        output: Tensor = joined + self.mlp(self.post_attention_layernorm(joined))
+        return output
 
 
-def _last_layer_with_norms_behind(self: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+class _LastLayerWithNormsBehind:
     """The same for a layer that norms what attention and MLP give."""
-    pattern = named.get("pattern")
-    kept = None if pattern is None else pattern.kept
-    if kept is None:
-        whole: Tensor = type(self).forward(self, hidden_states, *others, **named)
-        return whole
-    attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **named)
-    given = self.post_attention_layernorm(attended.index_select(1, kept))
-    joined = hidden_states.index_select(1, kept) + given
-    output: Tensor = joined + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(joined)))
-    return output
+
+    def forward(self: Any, hidden_states: Tensor, *others: Any, **named: Any) -> Tensor:
+        """[1, N, D] to [1, M, D], or to [1, N, D] without a pattern."""
+        kept = _kept(named)
+        if kept is None:
+            whole: Tensor = super().forward(hidden_states, *others, **named)  # type: ignore[misc]
+            return whole
+        attended, _ = self.self_attn(hidden_states=self.input_layernorm(hidden_states), **named)
+        given = self.post_attention_layernorm(attended.index_select(1, kept))
+        joined = hidden_states.index_select(1, kept) + given
+        output: Tensor = joined + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(joined)))
+        return output
