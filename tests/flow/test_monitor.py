@@ -16,9 +16,9 @@ from rich.console import Console
 from flow.conftest import rows
 from flow.test_kill import OF_THE_PROCESS, assert_equal, last_snapshot
 from vergence.recipe.load import load_recipe
-from vergence.run.progress import Progress, Verbosity
 from vergence.reward.hybrid import RULES, RuleReward
 from vergence.reward.rules import AsWritten
+from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
 from vergence.stages.grpo import reward as reward_of_grpo
 from vergence.stages.run_recipe import run_recipe

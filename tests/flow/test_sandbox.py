@@ -191,7 +191,8 @@ def test_the_expected_results_are_not_inside() -> None:
     marked = problem({"kind": "stdin", "cases": [{"input": "", "output": "the-answer-is-8f2a"}]})
     program = (
         "import os, glob\nfound = False\n"
-        "paths = glob.glob('/scratch/*') + glob.glob('/proc/*/environ') + glob.glob('/proc/*/cmdline') + ['/proc/2/mem']\n"
+        "paths = [one for kind in ('/scratch/*', '/proc/*/environ', '/proc/*/cmdline') for one in glob.glob(kind)]\n"
+        "paths.append('/proc/2/mem')\n"
         "for path in paths:\n"
         "    try:\n        found = found or b'8f' + b'2a' in open(path, 'rb').read()\n"
         "    except OSError:\n        pass\n"
