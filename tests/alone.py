@@ -8,12 +8,10 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from own_processor import own_inputs, own_processor
 from transformers import AutoModelForImageTextToText
 from transformers.utils import logging
 
-torch.set_num_threads(1)
 logging.disable_progress_bar()
 for line in sys.stdin:
     asked = json.loads(line)

@@ -1,18 +1,20 @@
-"""What every test stands on: one thread, no spinning, a cache of its own, and property tests that repeat themselves."""
+"""What every test stands on: one thread, no spinning, a cache of its own, and property tests that repeat themselves.
+
+`OMP_NUM_THREADS=2` gives every test two threads, those of the command line included (`make test-elsewhere`).
+"""
 
 import os
 
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # both before torch is imported: two cores are shared with everything else
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # all before torch is imported: two cores are shared with everything else
 os.environ["GOMP_SPINCOUNT"] = "0"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 
 import measured
 import pytest
-import torch
 from hypothesis import settings
 
-torch.set_num_threads(1)
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=60)
 settings.load_profile("repeatable")
 

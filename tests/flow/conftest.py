@@ -16,7 +16,6 @@ from filelock import FileLock
 from flow.killer import run_and_die
 
 SMALL = (
-    "threads=1",
     "data.train=512",
     "data.captions=512",
     "data.tuning=96",

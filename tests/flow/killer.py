@@ -25,7 +25,6 @@ def run_and_die(arguments: list[str], out: str, error: str, place: str, count: i
     """The child: output to files, the fatal moment armed, then the real entry point."""
     for name, number in ((out, 1), (error, 2)):
         os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY, 0o600), number)
-    torch.set_num_threads(1)
     if place:
         _arm(place, count)
     sys.exit(main(arguments))

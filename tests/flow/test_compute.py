@@ -21,7 +21,6 @@ from vergence.types import Completion, Finish
 
 RECIPE = """\
 name = "compute"
-threads = 1
 [data]
 type = "digits"
 train = 32

@@ -230,7 +230,6 @@ def test_problems_of_a_benchmark_are_named_and_left_out(tmp_path: Path, capsys: 
 RECIPE = """
 name = "shown"
 device = "cpu"
-threads = 1
 [grading]
 form = "boxed"
 [data]

@@ -268,7 +268,6 @@ def test_ones_own_data_and_model_go_through_the_same_loops(small_run, tmp_path):
     (tmp_path / "own.toml").write_text(
         f"""
 name = "own"
-threads = 1
 [data]
 type = "files"
 train = "{data / "train.jsonl"}"

@@ -30,7 +30,6 @@ STEPS, PROMPTS, COMPLETIONS = 10, 16, 16
 
 RECIPE = """
 name = "geometry"
-threads = 1
 [data]
 type = "files"
 layout = "geometry3k"

@@ -38,7 +38,6 @@ from vergence.types import ImageRef, Problem, Prompt, RolloutGroup, Sampling, Sc
 RECIPE = """
 name = "watched"
 device = "cpu"
-threads = 1
 [integrity]
 every = 1
 prompts = 6

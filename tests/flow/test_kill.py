@@ -123,7 +123,6 @@ def test_killed_many_times_a_run_ends_bit_for_bit_as_if_it_had_not_been(uninterr
 
 def test_parents_killed_in_the_middle_of_training_end_bit_equal(tmp_path):
     settings = overrides(
-        "threads=1",
         "data.train=640",
         "data.captions=8",
         "data.tuning=8",

@@ -115,7 +115,6 @@ def test_the_seed_decides_and_a_target_that_is_nowhere_is_named(tmp_path: Path) 
 RECIPE = """
 name = "updated"
 device = "cpu"
-threads = 1
 [compute]
 frozen_weights = "{weights}"
 [data]

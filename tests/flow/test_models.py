@@ -226,7 +226,6 @@ def greedy(policy: Policy, world: World, tokens: int) -> list[list[int]]:
 
 RECIPE = """\
 name = "matrix"
-threads = 1
 device = "cpu"
 compute.self_check = true
 [data]

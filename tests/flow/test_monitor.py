@@ -26,7 +26,6 @@ from vergence.types import Doubles, RolloutGroup
 
 RECIPE = """
 name = "watched"
-threads = 1
 [data]
 type = "files"
 train = "{data}/train.jsonl"

@@ -343,7 +343,7 @@ def recipe_with(folder: Path, small: Path, stage: str, *, policy: Path | None = 
     data = small / "data"
     path = folder / "recipe.toml"
     path.write_text(
-        'name = "small"\nthreads = 1\n[data]\ntype = "files"\n'
+        'name = "small"\n[data]\ntype = "files"\n'
         + "".join(f'{name} = "{data / name}.jsonl"\n' for name in ("train", "tuning", "test"))
         + f'[[stage]]\ntype = "load"\npath = "{policy or small / "checkpoints" / "align" / "policy"}"\n'
         + f"[[stage]]\n{stage}\n"

@@ -155,7 +155,7 @@ def recipe_with(ground: Path, folder: Path, name: str, stage: str, scores: str =
     data = "".join(f'{split} = "{ground / "data" / split}.jsonl"\n' for split in ("train", "tuning", "test"))
     policy = ground / "policy"
     path.write_text(
-        f'name = "{name}"\nthreads = 1\n{scores}[data]\ntype = "files"\n{data}'
+        f'name = "{name}"\n{scores}[data]\ntype = "files"\n{data}'
         f'[[stage]]\ntype = "load"\npath = "{policy}"\n'
         f'[[stage]]\ntype = "load_reward_model"\n{stage}prompts = 8\n'
         '[[stage]]\ntype = "grpo"\nsteps = 2\nprompts_per_step = 4\nminibatch_size = 16\nreward.gate = "none"\n'

@@ -12,7 +12,6 @@ from vergence.cli import main
 from vergence.errors import ModelError
 
 SHORT = (
-    "threads=1",
     "data.train=96",
     "data.captions=280",
     "data.tuning=12",

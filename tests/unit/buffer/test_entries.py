@@ -41,7 +41,10 @@ def successive(weights: Sequence[float], count: int) -> dict[tuple[int, ...], fl
     return found
 
 
-@pytest.mark.parametrize(("exponent", "draws"), [(0.0, 20_000), (1.0, 100_000), (2.0, 20_000)])
+MANY = pytest.param(1.0, 100_000, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("exponent", "draws"), [(0.0, 20_000), (1.0, 20_000), MANY, (2.0, 20_000)])
 def test_the_first_draw_follows_the_absolute_advantage_to_the_power_alpha(exponent: float, draws: int) -> None:
     """|A| = 1, 2, 3, 4 of either sign: shares k^alpha / sum of them."""
     weights = priorities(single_samples(lone(1.0, -2.0, 3.0, -4.0)), exponent)
@@ -52,7 +55,7 @@ def test_the_first_draw_follows_the_absolute_advantage_to_the_power_alpha(expone
     assert chi_square(counts, expected) < CRITICAL[3]
 
 
-@pytest.mark.parametrize(("exponent", "draws"), [(1.0, 100_000), (2.0, 20_000)])
+@pytest.mark.parametrize(("exponent", "draws"), [(1.0, 20_000), MANY, (2.0, 20_000)])
 def test_draws_without_replacement_are_successive_draws_from_what_is_left(exponent: float, draws: int) -> None:
     """Two of four, in order: twelve outcomes, whose probabilities are enumerated."""
     weights = priorities(single_samples(lone(1.0, -2.0, 3.0, -4.0)), exponent)
