@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 OUT    ?= runs/digits-seed0
 
-.PHONY: demo test test-slow check fix bench bench-smoke harness setup clean
+.PHONY: demo test test-slow test-elsewhere check fix bench bench-smoke harness setup clean
 
 demo: $(VENV)/ready
 	$(BIN)/vergence demo --out $(OUT)
@@ -14,6 +14,10 @@ test: $(VENV)/ready-dev
 
 test-slow: $(VENV)/ready-dev
 	$(BIN)/python -m pytest -m slow --timeout 3600
+
+# As other machines run it: other instruction sets, two threads, the oldest and newest versions. About an hour.
+test-elsewhere: $(VENV)/ready-dev
+	bash scripts/test_elsewhere.sh
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff format --check .
