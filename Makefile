@@ -4,6 +4,9 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 OUT    ?= runs/digits-seed0
 
+# Bytecode is kept: the tests start many processes, and each would compile all of it again.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-slow test-elsewhere check fix bench bench-smoke harness setup clean
 
 demo: $(VENV)/ready

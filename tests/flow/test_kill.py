@@ -104,12 +104,20 @@ def uninterrupted(small_run, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     "kills",
     [
+        # data set half written, inside reward-model checkpoints, grpo's log, inside a grpo checkpoint
+        [("flush", 3), ("torn-state", 10), ("torn-line", 40), ("torn-state", 3)],
         # align's log, inside reward-model checkpoints, mpo mid-round, grpo's log, inside a grpo checkpoint
-        [("line", 11), ("torn-state", 4), ("line", 9), ("torn-line", 4), ("torn-state", 3)],
+        pytest.param(
+            [("line", 11), ("torn-state", 4), ("line", 9), ("torn-line", 4), ("torn-state", 3)],
+            marks=pytest.mark.slow,
+        ),
         # data set half written, stage model half written, before and after a rename, late in grpo
-        [("flush", 3), ("rename", 4), ("renamed", 7), ("flush", 40), ("torn-line", 24), ("line", 5)],
+        pytest.param(
+            [("flush", 3), ("rename", 4), ("renamed", 7), ("flush", 40), ("torn-line", 24), ("line", 5)],
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["logs-and-states", "folders-and-renames"],
+    ids=["a-few", "logs-and-states", "folders-and-renames"],
 )
 def test_killed_many_times_a_run_ends_bit_for_bit_as_if_it_had_not_been(uninterrupted, tmp_path, kills):
     directory = tmp_path / "run"

@@ -414,7 +414,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     monkeypatch.setattr(StageRun, "_end_step", dying)
 
 
-@pytest.mark.parametrize("at", [3, 5])
+@pytest.mark.parametrize("at", [3, pytest.param(5, marks=pytest.mark.slow)])
 def test_killed_and_resumed_everything_is_as_if_nothing_had_happened(
     small_run: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
