@@ -56,7 +56,7 @@ monitor = { mode = "off" }
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe with its data and its model; `run` was killed while the last snapshot of its second stage was written."""
+    """A recipe with its data and its model; `run` was killed while its last snapshot was written."""
     folder = tmp_path_factory.mktemp("home")
     tiny_policy("llava", folder / "models")
     problems = picture_problems(folder / "pictures", 6)
