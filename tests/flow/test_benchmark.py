@@ -81,6 +81,15 @@ def test_a_benchmark_with_pictures_under_the_papers_protocol(model: Path, tmp_pa
     assert (6, 3, 18) == (found["items"], found["samples"], found["counts"]["responses"])
     assert {"random", "popular", "adversarial"} == set(found["categories"]["kind"])
     assert len({row["response"] for row in rows(tmp_path / "out/predictions.jsonl")}) > 3
+    answers = [path for path in (tmp_path / "data").rglob("*") if path.suffix in (".json", ".jsonl", ".parquet")]
+    pictures = [path for path in (tmp_path / "data").rglob("*") if path.suffix in (".jpg", ".png")]
+    for path, key in ((sorted(pictures)[0], 'picture of data "'), (sorted(answers)[0], "data: ")):
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n")
+        done = vergence("eval", model, "--benchmark", "pope", *arguments, check=False)
+        path.write_bytes(content)
+        assert (2, 1) == (done.returncode, done.stderr.count("\n")), done.stderr
+        assert all(word in done.stderr for word in (key, str(path), "expected", "restore them to go on")), done.stderr
 
 
 def dying(arguments: list[str], out: str, error: str, count: int) -> None:

@@ -37,6 +37,7 @@ def test_a_run_directory_holds_what_it_should(small_run):
         "recipe.toml",
         "metrics.jsonl",
         "summary.json",
+        "digests.json",
         "report.html",
         "rollouts",
         "alarms",

@@ -68,3 +68,17 @@ def test_without_the_cache_the_run_holds_its_own(conversions, tmp_path):
 def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(conversions, tmp_path):
     (tmp_path / "cache").write_text("a file where a folder should be")
     assert parents_of(tmp_path / "a").is_relative_to(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", ["parents", "packaged"])
+def test_what_was_damaged_in_the_cache_is_made_anew(conversions, tmp_path, kind):
+    """Two runs of one seed have the same parents, whatever has become of the cache between them."""
+    parents_of(tmp_path / "a")
+    (damaged,) = (tmp_path / "cache" / kind).rglob("*model.safetensors" if kind == "parents" else "config.json")
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    parents_of(tmp_path / "b")
+    assert damaged.read_bytes() == whole
+    weights = Path("checkpoints") / "parents" / "vision" / "model.safetensors"
+    assert (tmp_path / "a" / weights).read_bytes() == (tmp_path / "b" / weights).read_bytes()
+    assert len(conversions) == (2 if kind == "packaged" else 1)

@@ -93,7 +93,7 @@ def test_a_continued_pool_with_other_settings_or_another_model_is_refused(pool, 
     common = ["--data", aligned[1], "--out", out, *MAX_NEW]
     for model, samples, said in (
         (aligned[0], "8", "samples = 4 there, 8 here"),
-        (small_run / "checkpoints" / "mpo" / "policy", "4", "model = "),
+        (small_run / "checkpoints" / "mpo" / "policy", "4", "inputs are not those that it began with: model: "),
     ):
         done = vergence("pool", model, *common, "--samples", samples, check=False)
         assert done.returncode == 2

@@ -16,12 +16,20 @@ from vergence.commands.quiet import quieten_libraries
 from vergence.data.images import check_whole
 from vergence.errors import DataError
 from vergence.evaluation.benchmarks.asking import Asking, answer
-from vergence.evaluation.benchmarks.benchmark import Benchmark, Item, Template
+from vergence.evaluation.benchmarks.benchmark import Benchmark, Found, Item, Template
 from vergence.evaluation.benchmarks.download import download
-from vergence.evaluation.benchmarks.files import read_items
+from vergence.evaluation.benchmarks.files import find, read_items
 from vergence.evaluation.benchmarks.judge import HttpJudge
 from vergence.evaluation.benchmarks.known import benchmark_named
-from vergence.evaluation.benchmarks.predictions import PREDICTIONS, TOLD, Predictions, held, predict, write_results
+from vergence.evaluation.benchmarks.predictions import (
+    MANIFEST,
+    PREDICTIONS,
+    TOLD,
+    Predictions,
+    held,
+    predict,
+    write_results,
+)
 from vergence.evaluation.benchmarks.protocol import PROTOCOLS, Protocol, adapted
 from vergence.evaluation.benchmarks.results import results
 from vergence.grading.limits import DEFAULT_LIMITS
@@ -31,10 +39,14 @@ from vergence.model.fingerprint import policy_fingerprint
 from vergence.model.policy import Policy, encode, load_policy, unknown_words
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower
 from vergence.rollout.local import LocalGenerator
+from vergence.run.digests import Digests, Inputs, check_same, digests_of, parse_digests
 from vergence.run.progress import Progress, Verbosity
+from vergence.stages.inputs import model_files
 from vergence.types import Problem, Sampling
 
 KIND = "benchmark"
+INPUTS = "inputs"
+"""The part of a manifest that has a line for each file and picture, and is left out of the results."""
 PACKAGES = ("vergence", "torch", "transformers", "math-verify", "latex2sympy2_extended", "antlr4-python3-runtime")
 """What predictions and verdicts depend on beside the model."""
 
@@ -71,13 +83,15 @@ def benchmark_command(wish: Wish) -> None:
         download(benchmark, wish.data)
     items = read_items(benchmark, wish.data, split, wish.limit)
     _check_pictures(items)
+    out = wish.out or Path("runs", "benchmarks", _folder_name(wish, benchmark, split, protocol))
+    inputs = _inputs(wish, benchmark, find(benchmark, wish.data, split), items, out)
     policy = load_policy(wish.model, choose_device(wish.device))
     template = benchmark.templates[protocol.style]
     asked = [replace(item.problem, question=template.write(item)) for item in items]
     lengths, strange = _read_by(policy, asked)
     sampling = _fitting(policy, protocol.sampling, asked, lengths)
     manifest = _manifest(wish, benchmark, split, protocol, template, sampling, policy, asked)
-    out = wish.out or Path("runs", "benchmarks", _folder_name(wish, benchmark, split, protocol))
+    manifest[INPUTS] = inputs.as_json()
     judge = HttpJudge(wish.judge, wish.judge_model) if wish.judge and wish.judge_model else None
     console = Console(quiet=wish.quiet)
     with held(out, manifest) as folder, grader_for(DEFAULT_LIMITS) as grader:
@@ -184,6 +198,24 @@ def _manifest(
     }
 
 
+def _inputs(wish: Wish, benchmark: Benchmark, found: Found, items: Sequence[Item], out: Path) -> Digests:
+    """Model, files and pictures. Raises DirectoryError if `out` holds answers that were given from others."""
+    named = {
+        "model": model_files(wish.model),
+        "data": {path.relative_to(found.folder).as_posix(): path for path in found.files},
+    }
+    inputs = Inputs(named, {"data": {item.problem.id: item.problem.images for item in items}})
+    now = digests_of(inputs)
+    try:
+        there = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        before = parse_digests(there[INPUTS])
+    except (OSError, ValueError, KeyError, TypeError):
+        return now  # nothing there, or nothing of ours, about which `held` says more
+    if there.get("benchmark") == f"{benchmark.name}@{benchmark.version}" and there.get("split") == found.split:
+        check_same(out, before, now, inputs)
+    return now
+
+
 def _digest(asked: Sequence[Problem]) -> str:
     """Of questions, pictures, answers and gradings."""
     digest = hashlib.sha256()
@@ -198,7 +230,7 @@ def _told(manifest: dict[str, Any], benchmark: Benchmark, split: str) -> dict[st
     """What results.json says of the run before it says the figures."""
     published = benchmark.splits[split].size
     return {
-        **manifest,
+        **{key: value for key, value in manifest.items() if key != INPUTS},
         "title": benchmark.title,
         "published_items": published,
         "complete": manifest["items"] == published,

@@ -55,7 +55,8 @@ def make_pool(model: Answering, *, band: Band, buffer: Path | None) -> None:
             )
         if buffer is not None:
             kept = [band.holds(one.rate) for one in rates]
-            write_whole_bytes(buffer, warm_bytes(list(_judged(model, file.rows(), kept)), model.head("", {})))
+            head = {"model": model.fingerprint, "temperature": asking.temperature}
+            write_whole_bytes(buffer, warm_bytes(list(_judged(model, file.rows(), kept)), head))
         rows = pool_rows(list(_moved(asking)), rates, band)
         write_whole(asking.out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 

@@ -1,6 +1,6 @@
 """What `vergence pool` and `vergence pairs` share: a model answers every problem of a file, and can be interrupted."""
 
-import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from vergence.commands.quiet import quieten_libraries
 from vergence.data.problems import read_problems
+from vergence.data.source import Source
 from vergence.errors import DataError
 from vergence.grading.limits import DEFAULT_LIMITS
 from vergence.grading.load import grader_for
@@ -18,13 +19,15 @@ from vergence.model.device import choose_device
 from vergence.model.fingerprint import policy_fingerprint
 from vergence.model.policy import Policy, load_policy
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower
-from vergence.pool.samples import CHUNK, check_output
+from vergence.pool.samples import CHUNK, check_output, samples_path
 from vergence.reward.form import Form
 from vergence.reward.hybrid import RULES, RuleReward
 from vergence.reward.rules import AsWritten
 from vergence.rollout.local import LocalGenerator
+from vergence.run.digests import Digests, Inputs, check_same, digests_of, parse_digests
 from vergence.run.progress import Progress, Verbosity
 from vergence.stages.gold import check_gold
+from vergence.stages.inputs import data_files, model_files
 from vergence.types import Problem, RolloutGroup, Sampling
 
 
@@ -62,6 +65,8 @@ class Answering:
     generator: LocalGenerator
     fingerprint: str
     """The policy's."""
+    inputs: Digests
+    """What model and data are by content, file by file and picture by picture."""
     rules: RuleReward
     """Accuracy and format."""
 
@@ -74,8 +79,8 @@ class Answering:
         asking = self.asking
         return {
             "vergence": kind,
+            "inputs": self.inputs.as_json(),
             "model": self.fingerprint,
-            "data": hashlib.sha256(asking.data.read_bytes()).hexdigest(),
             "samples": asking.samples,
             "max_new_tokens": asking.max_new_tokens,
             "temperature": asking.temperature,
@@ -101,11 +106,12 @@ def answering(asking: Asking, *, graded: bool) -> Iterator[Answering]:
     with grader_for(DEFAULT_LIMITS) as grader:
         if graded:
             check_gold(problems, asking.data, grader, asking.form)
+        inputs = _inputs(asking, problems)
         policy = load_policy(asking.model, choose_device(asking.device))
         tower = CachedTower(policy, remembered=ADAPTER_OUTPUT)
         generator = LocalGenerator(policy, tower)
         rules = RuleReward(RULES, grader if graded else AsWritten(), form=asking.form)
-        yield Answering(asking, problems, policy, tower, generator, policy_fingerprint(policy), rules)
+        yield Answering(asking, problems, policy, tower, generator, policy_fingerprint(policy), inputs, rules)
 
 
 @contextmanager
@@ -117,3 +123,17 @@ def watched(name: str, total: int, done: int, *, quiet: bool) -> Iterator[Progre
         yield progress
     finally:
         progress.end()
+
+
+def _inputs(asking: Asking, problems: Sequence[Problem]) -> Digests:
+    """Model, data and pictures. Raises DirectoryError if samples are there already that were drawn from others."""
+    files = {"model": model_files(asking.model), "data": data_files(Source(asking.data))}
+    inputs = Inputs(files, {"data": {one.id: one.images for one in problems}})
+    now, path = digests_of(inputs), samples_path(asking.out)
+    try:
+        with path.open(encoding="utf-8") as file:
+            before = parse_digests(json.loads(file.readline())["inputs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return now  # nothing there, or nothing of ours, about which the file of samples says more
+    check_same(path, before, now, inputs)
+    return now

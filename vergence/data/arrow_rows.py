@@ -9,6 +9,7 @@ The package `datasets` is not needed to read them.
 import bisect
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -52,6 +53,11 @@ class ArrowRows:
     def folder(self, index: int) -> Path:
         """Beside the file."""
         return self._path.parent
+
+    def files(self) -> Sequence[Path]:
+        """The stream, and the list that names it where there is one."""
+        state = self._path.parent / STATE
+        return [self._path, state] if state.is_file() else [self._path]
 
 
 def is_saved(folder: Path) -> bool:

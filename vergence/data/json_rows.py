@@ -3,6 +3,7 @@
 import itertools
 import json
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -57,6 +58,10 @@ class JsonLines:
         """Beside the file."""
         return self._path.parent
 
+    def files(self) -> Sequence[Path]:
+        """The one."""
+        return [self._path]
+
 
 @final
 class JsonDocument:
@@ -82,6 +87,10 @@ class JsonDocument:
     def folder(self, index: int) -> Path:
         """Beside the file."""
         return self._path.parent
+
+    def files(self) -> Sequence[Path]:
+        """The one."""
+        return [self._path]
 
 
 def open_json(path: Path) -> Rows:

@@ -59,6 +59,10 @@ class ParquetRows:
         """Beside the file."""
         return self._files[self._file(index)].parent
 
+    def files(self) -> Sequence[Path]:
+        """All of them."""
+        return self._files
+
     def _file(self, index: int) -> int:
         return bisect.bisect_right(self._firsts, index) - 1
 

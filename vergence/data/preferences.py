@@ -9,6 +9,7 @@ made elsewhere can be read as they are.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from vergence.data.sequence import Opened
 from vergence.data.source import Keep, Source, as_source
 from vergence.errors import DataError
 from vergence.types import Problem
+
+AlsoPair = Callable[[int, Problem], None]
+"""What else is done with a pair of a set: (its number from 0, its problem) -> nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +71,18 @@ def open_preferences(named: Path | Source) -> Opened[Preference]:
     return Opened(len(rows), lambda index: preference_at(source, rows, index, source.store.keep))
 
 
-def check_preferences(named: Path | Source) -> int:
+def check_preferences(named: Path | Source, also: AlsoPair = lambda index, problem: None) -> int:
     """Check a whole set of pairs without keeping it, pictures decoded, and count it.
 
-    Pictures that are no files are not written anywhere. Raises DataError as `read_preferences`.
+    Pictures that are no files are not written anywhere. `also` is called with each pair's number and problem. Raises
+    DataError as `read_preferences`.
     """
     source = pairs_source(named)
     rows, ids = source.rows(), Identities()
     for index in range(len(rows)):
-        ids.add(preference_at(source, rows, index, source.store.reference).problem.id)
+        problem = preference_at(source, rows, index, source.store.reference).problem
+        ids.add(problem.id)
+        also(index, problem)
         for picture in source.pictures(source.draft(rows, index), rows, index):
             check_whole(picture, rows.where(index))
 

@@ -106,13 +106,13 @@ def check_problems(named: Path | Source, *, decode: bool = True, also: Also = la
     return _check(as_source(named), problem_at, decode, also)
 
 
-def check_captions(named: Path | Source) -> int:
+def check_captions(named: Path | Source, also: Also = lambda problems: None) -> int:
     """Like `check_problems`, for rows that carry a `target`; pictures are not decoded."""
 
     def problem(source: Source, rows: Rows, index: int, keep: Keep) -> Problem:
         return caption_at(source, rows, index, keep).problem
 
-    return _check(as_source(named), problem, False, lambda problems: None)
+    return _check(as_source(named), problem, False, also)
 
 
 def problem_at(source: Source, rows: Rows, index: int, keep: Keep) -> Problem:

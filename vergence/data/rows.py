@@ -42,6 +42,10 @@ class Rows(Protocol):
         """The folder that relative paths of pictures in this row start from."""
         ...
 
+    def files(self) -> Sequence[Path]:
+        """Every file that rows are read from, in their order."""
+        ...
+
 
 @final
 class Shards:
@@ -67,6 +71,10 @@ class Shards:
         """Of the shard."""
         part, place = self._place(index)
         return part.folder(place)
+
+    def files(self) -> Sequence[Path]:
+        """Of all shards."""
+        return [file for part in self._parts for file in part.files()]
 
     def _place(self, index: int) -> tuple[Rows, int]:
         if not 0 <= index < len(self):

@@ -84,8 +84,8 @@ class SampleFile:
         if kind != here["vergence"]:
             raise DirectoryError(f"{self._path}: not a file of {here['vergence']}; choose another --out, or move it")
         raise DirectoryError(
-            f"{self._path}: holds samples made with other settings ({_difference(there, here)}); choose another --out, "
-            "repeat those settings, or delete the file to sample anew"
+            f"{self._path}: holds samples made with other settings ({_difference('', there, here)}); choose another "
+            "--out, repeat those settings, or delete the file to sample anew"
         )
 
     def _write(self, text: str) -> None:
@@ -106,7 +106,7 @@ def sample_all(file: SampleFile, problems: Sequence[Problem], sample: SampleChun
 def sample_file(out: Path, head: Row, size: int) -> Iterator[SampleFile]:
     """OUT.samples, held until the block ends. Raises DirectoryError if another process holds it."""
     check_output(out)
-    path = out.with_name(out.name + ".samples")
+    path = samples_path(out)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
@@ -118,6 +118,11 @@ def sample_file(out: Path, head: Row, size: int) -> Iterator[SampleFile]:
         os.close(descriptor)  # which also gives the lock back, as does the death of the process
 
 
+def samples_path(out: Path) -> Path:
+    """OUT.samples, beside OUT."""
+    return out.with_name(out.name + ".samples")
+
+
 def check_output(out: Path) -> None:
     """Raises DirectoryError if a file of that name cannot be written."""
     if out.is_dir():
@@ -126,6 +131,13 @@ def check_output(out: Path) -> None:
         raise DirectoryError(f"{out.parent}: no such directory; create it, or choose another --out")
 
 
-def _difference(there: Row, here: Row) -> str:
-    key = next(key for key in [*there, *here] if there.get(key) != here.get(key))
-    return f"{key} = {there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here"
+def _difference(key: str, there: Any, here: Any) -> str:
+    """The first key that differs, "inputs.files.data.a.jsonl.sha256" through objects in objects, and its two values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        name = next(name for name in [*there, *here] if there.get(name) != here.get(name))
+        return _difference(f"{key}.{name}" if key else name, there.get(name), here.get(name))
+    return f"{key} = {_shown(there)} there, {_shown(here)} here"
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else f"{value!r:.80}"

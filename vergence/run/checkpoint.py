@@ -80,8 +80,8 @@ def save_snapshot(folder: Path, step: int, state: Mapping[str, Any]) -> None:
     target = folder / f"step-{step:06d}"
     with whole_folder(target) as temporary:
         torch.save(dict(state), temporary / "state.pt")
-        digest = hashlib.sha256((temporary / "state.pt").read_bytes()).hexdigest()
-        (temporary / "manifest.json").write_text(json.dumps({"step": step, "sha256": digest}))
+        manifest = {"step": step, "sha256": _sha256(temporary / "state.pt")}
+        (temporary / "manifest.json").write_text(json.dumps(manifest))
     for older in _snapshots(folder):
         if older != target:
             shutil.rmtree(older)
@@ -97,13 +97,18 @@ def load_latest(folder: Path) -> Mapping[str, Any] | None:
         return None
     newest = snapshots[-1]
     try:
-        found = hashlib.sha256((newest / "state.pt").read_bytes()).hexdigest()
+        found = _sha256(newest / "state.pt")
         expected = str(json.loads((newest / "manifest.json").read_text())["sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(newest, f"{type(error).__name__}: {error}") from error
     if found != expected:
         raise _damaged(newest, f"sha256 {found[:12]}, expected {expected[:12]}")
     return dict(torch.load(newest / "state.pt", map_location="cpu", weights_only=True))
+
+
+def steps_taken(folder: Path) -> int:
+    """How many steps the newest snapshot below `folder` holds; 0 where there is none, or only that of a beginning."""
+    return max((_step(path) for path in folder.rglob("step-*") if path.is_dir()), default=0)
 
 
 def _damaged(snapshot: Path, reason: str) -> DirectoryError:
@@ -114,8 +119,16 @@ def _damaged(snapshot: Path, reason: str) -> DirectoryError:
 
 
 def _snapshots(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("step-*") if path.is_dir()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted((path for path in folder.glob("step-*") if path.is_dir()), key=_step)
+
+
+def _step(snapshot: Path) -> int:
+    return int(snapshot.name.removeprefix("step-"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:  # in pieces: a snapshot may be as large as what the process holds already
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

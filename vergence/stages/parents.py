@@ -16,6 +16,7 @@ from vergence.digits.tokens import build_tokenizer
 from vergence.digits.tower import TowerSettings, tower_image_processor, train_tower
 from vergence.recipe.stages import ParentsStage
 from vergence.run.checkpoint import whole_folder
+from vergence.run.digests import is_sealed, seal
 from vergence.run.directory import Outcome, StageRow
 from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context, Models
@@ -30,7 +31,9 @@ def run_parents(section: ParentsStage, run: StageRun, context: Context, models: 
     names = _trained(section)
     folder = context.directory.stage_folder(section.label)
     cached = _cache_folder() / PARENTS_FOLDER / _key(section, context)
-    found = section.cache and cached.is_dir()
+    found = section.cache and is_sealed(cached)
+    if section.cache and cached.is_dir() and not found:
+        context.progress.say(f"parents        the cache is damaged ({cached}): trained anew")
     seconds = run.seconds()
     if found:
         for name in names:
@@ -64,7 +67,7 @@ def _packaged(section: ParentsStage, context: Context, folder: Path) -> Path:
     identity = f"{SMOLLM2.sha256[:12]}-transformers-{version('transformers')}"
     places = [_cache_folder() / PACKAGED_FOLDER / identity] if section.cache else []
     places.append(folder / "language")
-    found = next((place for place in places if place.is_dir()), None) or _converted(places)
+    found = next((place for place in places if is_sealed(place)), None) or _converted(places)
     context.progress.say(f"{section.label:<14} {SMOLLM2.name} of the package {SMOLLM2.package} ({found})")
     return found.resolve()
 
@@ -76,11 +79,13 @@ def _converted(places: Sequence[Path]) -> Path:
         try:
             with whole_folder(place) as target:
                 convert_packaged(SMOLLM2, file, target)
+                seal(target)
         except OSError:
             continue
         return place
     with whole_folder(places[-1]) as target:
         convert_packaged(SMOLLM2, file, target)
+        seal(target)
     return places[-1]
 
 
@@ -133,5 +138,6 @@ def _remember(folder: Path, names: Sequence[str], cached: Path) -> None:
         with whole_folder(cached) as target:
             for name in names:
                 shutil.copytree(folder / name, target / name)
+            seal(target)
     except OSError:
         return

@@ -1,14 +1,15 @@
 """The stages of a recipe, in order: the one place where a stage's type is turned into code."""
 
 import shutil
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from vergence.assembly.packaged import SMOLLM2, find_packaged
 from vergence.data.preferences import check_preferences
-from vergence.data.problems import check_captions, check_problems, read_problems
+from vergence.data.problems import Also, check_captions, check_problems, read_problems
+from vergence.data.source import Source
 from vergence.errors import RecipeError
 from vergence.grading.load import grader_for
 from vergence.grading.pool import PooledGrader
@@ -28,10 +29,12 @@ from vergence.recipe.stages import AlignStage, AssembleStage, EvaluateStage, Loa
 from vergence.report.page import write_report
 from vergence.reward.form import FORMS
 from vergence.run.checkpoint import whole_folder
+from vergence.run.digests import Inputs
 from vergence.run.directory import Outcome, RunDirectory, opened
 from vergence.run.progress import Progress
 from vergence.run.stage_run import StageRun
 from vergence.run.summary import stage_table, write_summary
+from vergence.run.unchanged import check_unchanged
 from vergence.stages.align import run_align
 from vergence.stages.assembling import run_assemble, run_load
 from vergence.stages.context import Context, DataFiles, Models
@@ -39,11 +42,13 @@ from vergence.stages.evaluate import run_evaluate
 from vergence.stages.gold import check_gold, limits_of
 from vergence.stages.grpo.build import run_grpo
 from vergence.stages.grpo.reward import functions_for
+from vergence.stages.inputs import SeenPictures, input_files
 from vergence.stages.mpo.build import run_mpo
 from vergence.stages.parents import run_parents
 from vergence.stages.reward_model.build import run_reward_model
 from vergence.stages.reward_model.elsewhere import named_source, run_load_reward_model
 from vergence.stages.sources import source_of
+from vergence.types import Problem
 
 
 def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: str | None) -> None:
@@ -52,14 +57,18 @@ def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: st
     if stop_after is not None and stop_after not in labels:
         raise RecipeError(f"--stop-after {stop_after}: no such stage; the stages are {', '.join(labels)}")
     with grader_for(limits_of(recipe.grading)) as grader:
-        check_inputs(recipe, grader)
-        run_checked(recipe, path, progress, grader, stop_after)
+        inputs = check_inputs(recipe, grader)
+        run_checked(recipe, path, progress, grader, stop_after, inputs)
 
 
-def run_checked(recipe: Recipe, path: Path, progress: Progress, grader: PooledGrader, stop_after: str | None) -> None:
-    """The same, of a recipe whose inputs were checked."""
+def run_checked(
+    recipe: Recipe, path: Path, progress: Progress, grader: PooledGrader, stop_after: str | None, inputs: Inputs
+) -> None:
+    """The same, of a recipe whose inputs were checked. Raises DirectoryError if they, or a finished stage, changed."""
     labels = [stage.label for stage in recipe.stage]
     with opened(path, recipe) as directory:
+        found, anew = check_unchanged(directory, labels, inputs, progress.say)
+        directory.begin(recipe, found, anew=anew)
         keep_freed_memory()
         torch.set_num_threads(recipe.threads or torch.get_num_threads())
         device = choose_device(recipe.device)
@@ -67,9 +76,11 @@ def run_checked(recipe: Recipe, path: Path, progress: Progress, grader: PooledGr
         progress.say(f"{recipe.name}, seed {recipe.seed}, {len(labels)} stages, {device} ({threads} threads) -> {path}")
         context = Context(recipe, directory, prepare_data(recipe, directory), device, progress, grader)
         models: dict[str, Path] = {}
+        ran = False
         for stage in recipe.stage:
             outcome = directory.outcome(stage.label)
             if outcome is None:
+                ran = True
                 run = StageRun(
                     path,
                     stage.label,
@@ -78,11 +89,12 @@ def run_checked(recipe: Recipe, path: Path, progress: Progress, grader: PooledGr
                     progress=progress,
                 )
                 outcome = run_stage(stage, run, context, models)
-                directory.finish(stage.label, outcome)
+                loaded = tuple(outcome.models.values()) if isinstance(stage, LoadStage) else ()
+                directory.finish(stage.label, outcome, inputs=loaded)
             models |= {name: directory.model_path(entry) for name, entry in outcome.models.items()}
             if stage.label == stop_after:
                 break
-        finish(recipe, directory, models, progress)
+        finish(recipe, directory, models, progress, ran=ran)
 
 
 def run_stage(stage: StageSection, run: StageRun, context: Context, models: Models) -> Outcome:
@@ -109,8 +121,15 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
     raise AssertionError(f"no code for stage type {stage.type}")
 
 
-def check_inputs(recipe: Recipe, grader: PooledGrader) -> None:
+def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
     """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    pictures = SeenPictures(recipe.data)
+
+    def check_pairs(stage: StageSection, key: str, file: Path) -> Source:
+        pairs = source_of(recipe.data, file, "pairs")
+        check_preferences(pairs, pictures.of_pairs(f"stage.{stage.label}.{key}", pairs))
+        return pairs
+
     for stage in recipe.stage:
         match stage:
             case ParentsStage() if stage.language_model == "smollm2":
@@ -120,13 +139,11 @@ def check_inputs(recipe: Recipe, grader: PooledGrader) -> None:
             case LoadRewardModelStage():
                 named_source(stage)
             case RewardModelStage():
-                for file in (stage.pairs_file, stage.held_out_file):
+                for key, file in (("pairs_file", stage.pairs_file), ("held_out_file", stage.held_out_file)):
                     if file is not None:
-                        check_preferences(source_of(recipe.data, file, "pairs"))
+                        check_pairs(stage, key, file)
             case MpoStage() if stage.pairs.file is not None:
-                pairs = source_of(recipe.data, stage.pairs.file, "pairs")
-                check_preferences(pairs)
-                check_tokens(pairs.rows())
+                check_tokens(check_pairs(stage, "pairs.file", stage.pairs.file).rows())
             case GrpoStage():
                 functions_for(stage.reward.functions)
                 if stage.buffer.warm is not None:
@@ -136,21 +153,32 @@ def check_inputs(recipe: Recipe, grader: PooledGrader) -> None:
                     if named is not None:
                         read_config(named)
     if isinstance(recipe.data, FileData):
-        check_data(recipe, recipe.data, grader)
+        check_data(recipe, recipe.data, grader, pictures)
+    return Inputs(input_files(recipe), pictures.found)
 
 
-def check_data(recipe: Recipe, data: FileData, grader: PooledGrader) -> None:
+def check_data(recipe: Recipe, data: FileData, grader: PooledGrader, pictures: SeenPictures) -> None:
     """Read the data sets row by row, keeping none: pictures, ids, and whether answers can be graded."""
     form, whole = FORMS[recipe.grading.form], data.check == "whole"
     sizes = {}
     files: tuple[tuple[DataFile, Path], ...] = (("train", data.train), ("tuning", data.tuning), ("test", data.test))
     for what, path in files:
-        gold = partial(check_gold, source=path, grader=grader, form=form)
-        sizes[what] = check_problems(source_of(data, path, what), decode=whole, also=gold)
+        source = source_of(data, path, what)
+        note = pictures.of_problems(f"data.{what}", source)
+
+        def also(problems: Sequence[Problem], path: Path = path, note: Also = note) -> None:
+            note(problems)
+            check_gold(problems, path, grader, form)
+
+        sizes[what] = check_problems(source, decode=whole, also=also)
     if data.captions is not None:
-        check_captions(source_of(data, data.captions, "captions"))
+        source = source_of(data, data.captions, "captions")
+        check_captions(source, pictures.of_problems("data.captions", source))
     if data.probe is not None:
-        check_yes_no(read_problems(source_of(data, data.probe, "probe"), decode=whole), data.probe)
+        source = source_of(data, data.probe, "probe")
+        problems = read_problems(source, decode=whole)
+        check_yes_no(problems, data.probe)
+        pictures.of_problems("data.probe", source)(problems)
     problem = prompts_missing(recipe, sizes["train"])
     if problem:
         raise RecipeError(f"{recipe.name}: {problem}")
@@ -165,8 +193,8 @@ def prepare_data(recipe: Recipe, directory: RunDirectory) -> DataFiles:
             from vergence.digits.files import write_dataset
             from vergence.digits.wording import WORDINGS
 
-            folder = directory.data
-            if not folder.is_dir():
+            folder, written = directory.data, not directory.data.is_dir()
+            if written:
                 with whole_folder(folder) as target:
                     write_dataset(
                         target,
@@ -177,13 +205,14 @@ def prepare_data(recipe: Recipe, directory: RunDirectory) -> DataFiles:
                         test=digits.test,
                         wording=WORDINGS[digits.wording],
                     )
+            directory.record_data(written=written)
             return DataFiles(*(folder / f"{name}.jsonl" for name in ("train", "captions", "tuning", "test")))
 
 
-def finish(recipe: Recipe, directory: RunDirectory, models: Models, progress: Progress) -> None:
-    """Summary, final model, report; then the stage table."""
+def finish(recipe: Recipe, directory: RunDirectory, models: Models, progress: Progress, *, ran: bool) -> None:
+    """Summary, final model, report; then the stage table. `ran` says whether a stage ran in this session."""
     complete = all(directory.outcome(stage.label) is not None for stage in recipe.stage)
-    if complete and "policy" in models and not directory.final.is_dir():
+    if complete and "policy" in models and (ran or not directory.final.is_dir()):
         with whole_folder(directory.final) as target:
             shutil.copytree(models["policy"], target, dirs_exist_ok=True)
     summary = write_summary(directory, recipe, complete)

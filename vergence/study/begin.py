@@ -12,14 +12,18 @@ from pathlib import Path
 from vergence.recipe.load import to_toml
 from vergence.recipe.schema import Recipe
 from vergence.run.checkpoint import write_whole
+from vergence.run.digests import NOTHING, RECORD, Digests, read_digests, write_digests
 
 LINKED = ("checkpoints", "data")
 OF_ITS_OWN = (".lock", "recipe.toml", "summary.json", "report.html", "final")
 """What a run writes when it begins and when it ends; it tells of that run alone."""
 
 
-def begin_run(target: Path, recipe: Recipe, parent: Path | None) -> None:
-    """Make the run directory `target`, whole or not at all, with the finished stages of `parent`."""
+def begin_run(target: Path, recipe: Recipe, parent: Path | None, held: Digests = NOTHING) -> None:
+    """Make the run directory `target`, whole or not at all, with the finished stages of `parent`.
+
+    `held` are the inputs that other runs were computed from, and that this one must find unchanged.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".tmp-{target.name}")
     if building.exists():
@@ -37,6 +41,10 @@ def begin_run(target: Path, recipe: Recipe, parent: Path | None) -> None:
             else:
                 shutil.copy2(entry, copy)
         _move_pictures(building / "rollouts", parent, target)
+    if held.files:
+        before = read_digests(building / RECORD) or NOTHING
+        files, pictures = {**before.files, **held.files}, {**before.pictures, **held.pictures}
+        write_digests(building / RECORD, Digests(files, pictures, held=True))
     write_whole(building / "recipe.toml", to_toml(recipe))
     building.rename(target)
 

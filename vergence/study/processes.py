@@ -12,6 +12,7 @@ from typing import final
 from vergence.run.checkpoint import write_whole
 from vergence.study.begin import begin_run
 from vergence.study.directory import StudyDirectory
+from vergence.study.held import HeldInputs
 from vergence.study.plan import Job
 
 POLL_SECONDS = 0.05
@@ -103,6 +104,7 @@ class _Crew:
     ) -> None:
         self._directory, self._command = directory, command
         self._total, self._done = total, total - left
+        self._held = HeldInputs(directory.path)
         self.running: list[_Process] = []
         self.failures: dict[Job, str] = {}
 
@@ -129,7 +131,8 @@ class _Crew:
         """Begin or continue its run directory."""
         path = self._directory.path / job.key
         if not self._directory.begun(job):
-            begin_run(path, job.recipe, self._directory.path / job.parent.key if job.parent else None)
+            parent = self._directory.path / job.parent.key if job.parent else None
+            begin_run(path, job.recipe, parent, self._held.of(job.recipe))
         output = self._directory.failure(job)
         output.parent.mkdir(exist_ok=True)
         with output.open("wb") as file:

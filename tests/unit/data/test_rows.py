@@ -133,6 +133,9 @@ def test_shards_are_their_parts_one_behind_the_other(sizes: list[int], data: st.
         def folder(self, index: int) -> Path:
             return Path(str(self.part))
 
+        def files(self) -> list[Path]:
+            return [Path(str(self.part))]
+
     expected = [{"part": part, "index": index} for part, size in enumerate(sizes) for index in range(size)]
     shards = Shards([Counted(part, size) for part, size in enumerate(sizes)])
     assert len(expected) == len(shards)

@@ -86,6 +86,19 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert before == (tmp_path / "out.samples").read_bytes()
 
 
+def test_what_differs_far_inside_a_setting_is_named_alone(tmp_path: Path) -> None:
+    """Inputs have an entry for each picture, and a message has one line."""
+    inputs = {f"p{index}": ["a" * 64] for index in range(100)}
+    heads = [HEAD | {"inputs": {"pictures": inputs | {"p7": [digest]}}} for digest in ("b", "c")]
+    with sample_file(tmp_path / "out", heads[0], len(PROBLEMS)):
+        pass
+    with (
+        pytest.raises(DirectoryError, match=r"\(inputs\.pictures\.p7 = \['b'\] there, \['c'\] here\)"),
+        sample_file(tmp_path / "out", heads[1], len(PROBLEMS)),
+    ):
+        pass
+
+
 @pytest.mark.parametrize("content", ["hello\n", '{"a": 1}\n', '{"vergence": "pair samples"}\n', "[1]\n"])
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path, content: str) -> None:
     (tmp_path / "out.samples").write_text(content)

@@ -8,6 +8,7 @@ lie below the root that `data.images` names. `repeat_time` is not applied: a pai
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
@@ -40,6 +41,10 @@ class Rooted:
     def folder(self, index: int) -> Path:
         """The root."""
         return self._root
+
+    def files(self) -> Sequence[Path]:
+        """Of the rows."""
+        return self._rows.files()
 
 
 def open_mmpr(path: Path) -> Rows:

@@ -2,9 +2,11 @@
 
 DIR/reward_model/    the reward model          DIR/metrics.jsonl    one object a step
 DIR/report.json      the held-out report       DIR/settings.json    what was asked for; another wish is refused
+DIR/digests.json     of model and pairs, by content; others are refused once a step was taken
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,21 +15,23 @@ from typing import Any
 import torch
 
 from vergence.data.preferences import Preference, read_preferences
+from vergence.data.source import Source
 from vergence.errors import DataError, DirectoryError
 from vergence.model.policy import load_policy
 from vergence.model.reward_head import RAW, Calibration, RewardModel, fresh_head, save_reward_model
 from vergence.model.vision import TOWER_OUTPUT, CachedTower
 from vergence.pairs.comparisons import Comparison, Shares
 from vergence.recipe.reward_model import RewardModelStage
-from vergence.run.checkpoint import sweep, whole_folder, write_whole
+from vergence.run.checkpoint import steps_taken, sweep, whole_folder, write_whole
+from vergence.run.digests import RECORD, Inputs, unchanged, write_digests
 from vergence.run.directory import locked
 from vergence.run.progress import Progress
 from vergence.run.stage_run import StageRun
 from vergence.scoring.files import compared_file
 from vergence.scoring.held_out import HeldOutReport, as_details
-from vergence.scoring.load import fingerprint
 from vergence.scoring.wording import wording_of
 from vergence.seeds import generator, seed_of
+from vergence.stages.inputs import data_files, model_files
 from vergence.stages.reward_model.build import has_text, reward_model_parts
 from vergence.stages.reward_model.loop import train_reward_model
 
@@ -55,8 +59,13 @@ def train_alone(wish: Wish, out: Path, device: torch.device, progress: Progress)
     _check_directory(out, wish)
     out.mkdir(parents=True, exist_ok=True)
     with locked(out):
+        begun = steps_taken(out / "checkpoints") > 0
+        found, anew = unchanged(out / RECORD, inputs_of(wish, learnt_rows, tested_rows), begun=begun)
+        if anew:
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
         sweep(out)
         write_whole(out / "settings.json", settings_text(wish))
+        write_digests(out / RECORD, found)
         policy = load_policy(wish.model, device)
         wording = wording_of(policy)
         run = StageRun(
@@ -111,21 +120,26 @@ def split_rows(wish: Wish) -> tuple[list[Preference], list[Preference]]:
     return learnt, [row for row in rows if row.problem.id in aside]
 
 
+def inputs_of(wish: Wish, learnt: Sequence[Preference], tested: Sequence[Preference]) -> Inputs:
+    """The model, the files of pairs, and the pictures of all pairs."""
+    files = {"model": model_files(wish.model), "pairs": data_files(Source(wish.pairs))}
+    if wish.held_out is not None:
+        files["held_out"] = data_files(Source(wish.held_out))
+    pictures = {
+        key: {str(number): row.problem.images for number, row in enumerate(rows, start=1)}
+        for key, rows in (("pairs", learnt), ("held_out", tested))
+    }
+    return Inputs(files, pictures)
+
+
 def settings_text(wish: Wish) -> str:
-    """Everything that decides the result, as JSON."""
+    """Everything that decides the result beside its inputs, as JSON."""
     values: dict[str, Any] = {
-        "model": fingerprint(wish.model),
-        "pairs": _digest(wish.pairs),
-        "held_out": _digest(wish.held_out) if wish.held_out else "",
         "held_out_share": wish.held_out_share,
         "seed": wish.seed,
         "microbatch_tokens": wish.microbatch_tokens,
     } | wish.section.model_dump(mode="json")
     return json.dumps(values, indent=2) + "\n"
-
-
-def _digest(path: Path) -> str:
-    return f"{seed_of(path.read_text(encoding='utf-8')):016x}"
 
 
 def _check_directory(out: Path, wish: Wish) -> None:
