@@ -1,8 +1,7 @@
 """Pairs from a file, in place of sampling: one round, whose reference is the policy that the stage begins with."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
@@ -16,44 +15,37 @@ from vergence.pairs.harvest import KEPT, PairHarvest
 from vergence.run.stage_run import StageRun
 from vergence.scoring.wording import as_completion
 from vergence.seeds import generator
+from vergence.stages.mpo.reference import Logprobs, with_reference
 from vergence.stages.mpo.rounds import Round
-from vergence.types import Completion, Finish, Floats, PreferencePair, Prompt
-
-Reference = Callable[[Sequence[tuple[Prompt, Completion]]], list[Floats]]
-"""Responses to prompts -> their log-probs [T] under the policy as it is now, at temperature 1."""
+from vergence.types import Completion, Finish, PreferencePair, Prompt
 
 
 @final
 class FileRounds:
     """The pairs of a file, with log-probs of the policy as the stage finds it."""
 
-    def __init__(self, run: StageRun, source: Source, policy: Policy, reference: Reference, wanted: int) -> None:
+    def __init__(self, run: StageRun, source: Source, policy: Policy, logprobs: Logprobs, wanted: int) -> None:
         """Of a larger file, `wanted` pairs are drawn, which is what the stage has use for."""
         self._run = run
         self._source = source
         self._policy = policy
-        self._reference = reference
+        self._logprobs = logprobs
         self._wanted = wanted
 
     def begin(self, round_: int, version: int) -> Round:
         """The pairs, in the order of the file."""
         pairs = file_pairs(self._source, self._policy, self._wanted, self._run.seed("file"))
-        members = [(pair.prompt, one) for pair in pairs for one in (pair.chosen, pair.rejected)]
         with self._run.clock.phase("reference"):
-            rows = self._reference(members)
-        known = [replace(one, sampler_logprobs=row) for (_, one), row in zip(members, rows, strict=True)]
-        pairs = [
-            replace(pair, chosen=chosen, rejected=rejected)
-            for pair, chosen, rejected in zip(pairs, known[::2], known[1::2], strict=True)
-        ]
+            referenced = with_reference(pairs, {}, self._logprobs)
         fates = Counter((pair.source, KEPT) for pair in pairs)
-        return Round((), (), members, PairHarvest(tuple(pairs), fates, -np.inf))
+        harvest = PairHarvest(tuple(pairs), fates, -np.inf)
+        return Round((), (), referenced.computed, harvest, referenced.pairs)
 
 
 def file_pairs(named: Path | Source, policy: Policy, wanted: int, seed: int) -> list[PreferencePair]:
     """At most `wanted` pairs of a file as the policy reads them, rows of one problem sharing its prompt.
 
-    They have no log-probs yet. Of a larger file a sample is read, which depends on the seed. Raises DataError for the
+    Of a larger file a sample is read, which depends on the seed. Raises DataError for the
     first row that is wrong.
     """
     source = pairs_source(named)
