@@ -1,7 +1,7 @@
 """Pairs from a file, in place of sampling: one round, whose reference is the policy that the stage begins with."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import final
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from vergence.data.preferences import pairs_source, preference_at
 from vergence.data.source import Source
+from vergence.model.ends import end_of_turn, ended_alike
 from vergence.model.policy import Policy, encode
 from vergence.pairs.files import tokens_of
 from vergence.pairs.harvest import KEPT, PairHarvest
 from vergence.run.stage_run import StageRun
-from vergence.scoring.wording import as_completion
+from vergence.scoring.wording import wording_of
 from vergence.seeds import generator
 from vergence.stages.mpo.reference import Logprobs, with_reference
 from vergence.stages.mpo.rounds import Round
@@ -52,6 +53,7 @@ def file_pairs(named: Path | Source, policy: Policy, wanted: int, seed: int) -> 
     rows = source.rows()
     drawn = sorted(generator(seed).permutation(len(rows))[:wanted].tolist())
     prompts: dict[str, Prompt] = {}
+    response = response_reader(policy)
     pairs = []
     for index in drawn:
         row = preference_at(source, rows, index, source.store.keep)
@@ -59,17 +61,27 @@ def file_pairs(named: Path | Source, policy: Policy, wanted: int, seed: int) -> 
         if row.problem.id not in prompts:
             prompts[row.problem.id] = encode(policy, row.problem)
         prompt = prompts[row.problem.id]
-        chosen = response(policy, row.chosen, tokens.chosen)
-        rejected = response(policy, row.rejected, tokens.rejected)
+        chosen = response(row.chosen, row.chosen_finish, tokens.chosen)
+        rejected = response(row.rejected, row.rejected_finish, tokens.rejected)
         pairs.append(PreferencePair(prompt, chosen, rejected, tokens.margin, row.source))
     return pairs
 
 
-def response(policy: Policy, text: str, tokens: Sequence[int]) -> Completion:
-    """A text with the tokens that a row names, if this policy's tokenizer reads them as that text; else cut anew."""
-    fits = bool(tokens) and max(tokens) < len(policy.tokenizer)
-    if not fits or policy.tokenizer.decode(tokens, skip_special_tokens=True) != text:
-        return as_completion(policy, text)
-    ids = np.asarray(tokens, dtype=np.int64)
-    finish = Finish.STOP if tokens[-1] in policy.end_token_ids else Finish.LENGTH
-    return Completion(ids, np.zeros(len(ids), dtype=np.float32), finish, 0, text)
+def response_reader(policy: Policy) -> Callable[[str, Finish, Sequence[int]], Completion]:
+    """(text, how it ended, the tokens that a row names or none) -> the response as the policy reads it.
+
+    The tokens are taken if this policy's tokenizer reads them as that text, else the text is cut anew. Whatever ended
+    by itself ends with the one token that closes a turn: of two responses that were sampled and cut differently, the
+    policy shall not learn to prefer an end token.
+    """
+    wording, ends, end = wording_of(policy), policy.end_token_ids, end_of_turn(policy)
+
+    def read(text: str, finish: Finish, tokens: Sequence[int]) -> Completion:
+        fits = bool(tokens) and max(tokens) < len(policy.tokenizer)
+        if not fits or policy.tokenizer.decode(tokens, skip_special_tokens=True) != text:
+            return wording.completion(text, finish)
+        ids = np.asarray(tokens, dtype=np.int64)
+        ended = Finish.STOP if tokens[-1] in ends else Finish.LENGTH
+        return ended_alike(Completion(ids, np.zeros(len(ids), dtype=np.float32), ended, 0, text), ends, end)
+
+    return read

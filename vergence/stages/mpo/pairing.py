@@ -62,7 +62,7 @@ def rounds_for(
         pairing=lambda candidates, rng: harvest(
             candidates, guards, lambda margins: tau(margins) + dials.settings.margin, rng
         ),
-        known=known_for(section, policy),
+        known=known_for(section, policy.compute_dtype),
         logprobs=logprobs_at_one(policy, tower, context),
     )
     return rounds, lasting
@@ -124,9 +124,12 @@ def threshold_for(section: PairsSection) -> Tau:
             return quantile(section.min_margin)
 
 
-def known_for(section: MpoStage, policy: Policy) -> Known:
-    """Whether what sampling recorded is log pi_0 to rounding of fp32, so that no further pass is needed for it."""
-    exact = section.sampling.temperature == 1.0 and policy.compute_dtype == torch.float32
+def known_for(section: MpoStage, dtype: torch.dtype) -> Known:
+    """Whether what sampling recorded is log pi_0 to rounding of fp32, so that no further pass is needed for it.
+
+    In a shorter number format the decoder and an update's pass differ, and implicit rewards would not begin at 0.
+    """
+    exact = section.sampling.temperature == 1.0 and dtype == torch.float32
     return of_sampling if exact else of_nothing
 
 
