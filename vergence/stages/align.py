@@ -43,7 +43,7 @@ class AlignParts:
 def align(parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, target_accuracy: float) -> None:
     """Imitate captions; stop as soon as the tuning split's greedy accuracy reaches the target."""
     for step in run.steps(max_steps, {"learner": parts.learner}):
-        rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size)
+        rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size).tolist()
         run.log(parts.learner.update(imitation(parts, [parts.targets[row] for row in rows])))
         with run.clock.phase("monitor"):
             measured = parts.gauge(step, max_steps)

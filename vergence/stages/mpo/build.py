@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from vergence.loss.preference import MpoWeights
-from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy
 from vergence.model.vision import CachedTower, LiveTower
@@ -35,8 +34,6 @@ def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) 
     policy = policy_to_train(section.train, run, context, models["policy"])
     tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
-    if context.recipe.compute.gradient_checkpointing:
-        checkpoint_layers(policy)
     parts = mpo_parts(section, run, context, models, policy, tower)
     train_mpo(
         parts,

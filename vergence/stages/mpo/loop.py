@@ -66,7 +66,8 @@ def train_mpo(parts: MpoParts, run: StageRun, *, rounds: int, steps_per_round: i
             # before the monitors: a roll-back returns to this round's pairs, and to the shift that belongs to them
             parts.pool.refill(begun.pairs)
             parts.quality.new_reference()
-            run.log(updates_of_round(parts.pool, run, round_, steps_per_round, batch_size))
+            counter.begin(min(steps_per_round, parts.pool.batches(batch_size)))
+            run.log(use_of_pairs(parts.pool, run, counter, steps_per_round, batch_size))
             with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
                 run.log(round_metrics(begun) | watched(parts, begun, round_))
             run.note_rollouts(rollout_rows(begun.scored[:8]))
@@ -76,7 +77,8 @@ def train_mpo(parts: MpoParts, run: StageRun, *, rounds: int, steps_per_round: i
             run.log({"mpo/shift": parts.quality.shift.mean} | peak_memory())
             run.log(parts.work_done(needed_by_pairs(run_once, [one.pair for one in pairs])))
         run.log(parts.budget.spend(generated))
-        ends_round = counter.updates + 1 == steps_per_round or not parts.pool.batches(batch_size)
+        # a roll-back may have brought back another round's pairs, which give fewer batches than were planned
+        ends_round = counter.updates + 1 >= counter.planned or not parts.pool.batches(batch_size)
         over = parts.budget.spent or not len(parts.pool) or (ends_round and round_ + 1 == rounds)
         with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
             measured = parts.oversight.after_updates(step, step + 1 if over else total)
@@ -86,20 +88,20 @@ def train_mpo(parts: MpoParts, run: StageRun, *, rounds: int, steps_per_round: i
             run.stop()
 
 
-def updates_of_round(pool: PairPool, run: StageRun, round_: int, steps: int, batch_size: int) -> Metrics:
+def use_of_pairs(pool: PairPool, run: StageRun, counter: RoundCounter, steps: int, batch_size: int) -> Metrics:
     """How many updates a round will have and how often they use each of its pairs; told where they are fewer than
     `steps`, because a pool that is walked again and again teaches its few pairs by heart.
     """
-    updates = min(steps, pool.batches(batch_size))
-    if not updates:
-        return {"pairs/updates": 0.0}
-    most = pool.max_passes * len(pool)
-    if updates < steps:
+    updates = {"pairs/updates": float(counter.planned)}
+    if not counter.planned:
+        return updates
+    if counter.planned < steps:
         run.say(
-            f"round {round_ + 1}: {len(pool)} pairs, each used at most {pool.max_passes} times (max_passes), are "
-            f"enough for {updates} of {steps} updates of {batch_size}"
+            f"round {counter.round + 1}: {len(pool)} pairs, each used at most {pool.max_passes} times (max_passes), "
+            f"are enough for {counter.planned} of {steps} updates of {batch_size}"
         )
-    return {"pairs/updates": float(updates), "pairs/passes": min(updates * batch_size, most) / len(pool)}
+    uses = min(counter.planned * batch_size, pool.max_passes * len(pool))
+    return updates | {"pairs/passes": uses / len(pool)}
 
 
 def watched(parts: MpoParts, begun: Round, round_: int) -> Metrics:
