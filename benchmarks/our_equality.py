@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from benchmarks.configs import MAX_GRAD_NORM
 from benchmarks.ours_grpo import objective_of
-from benchmarks.ours_mpo import completion, objective_of_pairs, pair_of, with_reference
+from benchmarks.ours_mpo import completion, objective_of_pairs, pair_of, referenced
 from benchmarks.ours_rounds import BETAS, CPU
 from benchmarks.peer import read_lines
 from vergence.advantage.judging import effective_samples, judge
@@ -165,16 +165,16 @@ def _train_mpo(policy: Policy, learner: Learner, setting: Setting, models: Path,
         pair_of(prompt, completion(row["chosen_ids"]), completion(row["rejected_ids"]))
         for prompt, row in zip(prompts, rows, strict=True)
     ]
-    pairs = with_reference(fresh, policy, tower)
+    pairs = referenced(fresh, policy, tower)
     quality = Quality(1.0)
     quality.shift = RewardShift(0.0, 10**18, 1.0)
     objective = objective_of_pairs(policy, tower, quality, setting.beta)
     for step in range(4):
         for side in ("chosen", "rejected"):
-            responses = [getattr(pair, side) for pair in pairs]
+            responses = [getattr(one.pair, side) for one in pairs]
             now = _logprobs(policy, tower, list(zip(prompts, responses, strict=True)))
             record.logprobs[f"{side}.{step}"] = now
-            record.logprobs[f"ref_{side}.{step}"] = pad([one.sampler_logprobs for one in responses])
+            record.logprobs[f"ref_{side}.{step}"] = pad([getattr(one, f"{side}_reference") for one in pairs])
         if step == 0:
             _keep_gradient(policy, objective(pairs), record)
         record.losses.append(learner.update(objective(pairs))["loss"])

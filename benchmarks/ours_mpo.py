@@ -7,6 +7,7 @@ seen only once: the peer pays it in every step. It has a tower of its own, so th
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,17 @@ from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import Policy, encode
 from vergence.model.vision import CachedTower, LiveTower, Tower
 from vergence.stages.mpo.objective import PairObjective, Quality, preference_objective
+from vergence.stages.mpo.reference import with_reference
 from vergence.stages.parts import logprobs_of
 from vergence.stages.work import needed_by_pairs, work_done
-from vergence.types import Completion, Finish, Floats, Ints, PreferencePair, Problem, Prompt
+from vergence.types import Completion, Finish, Floats, Ints, PreferencePair, Problem, Prompt, TrainingPair
 
 SHIFT_DECAY = 0.9
 """The product's default for BCO's shift; the peer has none. It costs nothing either way."""
 
 
 def completion(token_ids: Sequence[int] | Ints, logprobs: Floats | None = None) -> Completion:
-    """A response that nobody sampled here, with reference log-probs where they are known."""
+    """A response that nobody sampled here, with log-probs of sampling where something stands for them."""
     ids = np.asarray(token_ids, dtype=np.int64)
     return Completion(ids, np.zeros(len(ids), np.float32) if logprobs is None else logprobs, Finish.STOP, 0, "")
 
@@ -40,12 +42,13 @@ def pair_of(prompt: Prompt, chosen: Completion, rejected: Completion) -> Prefere
     return PreferencePair(prompt, chosen, rejected, margin=1.0, source="file")
 
 
-def with_reference(pairs: Sequence[PreferencePair], policy: Policy, tower: Tower) -> list[PreferencePair]:
+def referenced(pairs: Sequence[PreferencePair], policy: Policy, tower: Tower) -> tuple[TrainingPair, ...]:
     """The pairs with log-probs under the policy as it is now: its own are the reference's before the first step."""
-    members = [(pair.prompt, one) for pair in pairs for one in (pair.chosen, pair.rejected)]
-    rows = logprobs_of(policy, tower, members, temperature=1.0, microbatch_tokens=MICROBATCH_TOKENS)
-    known = [completion(one.token_ids, row) for (_, one), row in zip(members, rows, strict=True)]
-    return [pair_of(pair.prompt, *known[2 * place : 2 * place + 2]) for place, pair in enumerate(pairs)]
+
+    def logprobs(members: Sequence[tuple[Prompt, Completion]]) -> list[Floats]:
+        return logprobs_of(policy, tower, members, temperature=1.0, microbatch_tokens=MICROBATCH_TOKENS)
+
+    return with_reference(pairs, {}, logprobs).pairs
 
 
 def objective_of_pairs(policy: Policy, tower: Tower, quality: Quality, beta: float) -> PairObjective:
@@ -78,19 +81,23 @@ def run_mpo(config: Config, models: Path, clock: RoundClock) -> Callable[[int], 
         for step in range(rounds):
             begun = time.perf_counter(), time.process_time()
             chosen = [read_pair(policy, problems[place], rows[place]) for place in places(step)]
-            kept.append(with_reference(chosen, policy, CachedTower(policy)))
+            kept.append(referenced(chosen, policy, CachedTower(policy)))
             costs.append((time.perf_counter() - begun[0], time.process_time() - begun[1]))
         for pairs, cost in zip(kept, costs, strict=True):
             clock.split.restart()
             clock.extra = dict(zip(("reference_once_wall", "reference_once_cpu"), cost, strict=True))
             # tokenised again: the peer's collator does it in every step
-            prompts = [encode(policy, pair.prompt.problem) for pair in pairs]
-            current = [pair_of(prompt, pair.chosen, pair.rejected) for prompt, pair in zip(prompts, pairs, strict=True)]
+            prompts = [encode(policy, one.pair.prompt.problem) for one in pairs]
+            current = [
+                replace(one, pair=pair_of(prompt, one.pair.chosen, one.pair.rejected))
+                for prompt, one in zip(prompts, pairs, strict=True)
+            ]
             work(0)
             learner.update(recorded(objective(current), clock))
-            tokens = sum(len(one.token_ids) for pair in current for one in (pair.chosen, pair.rejected))
+            asked = [one.pair for one in current]
+            tokens = sum(len(one.token_ids) for pair in asked for one in (pair.chosen, pair.rejected))
             clock.extra |= {"trained_tokens": tokens, "optimizer_steps": 1}
-            clock.extra |= work(needed_by_pairs((), current))
+            clock.extra |= work(needed_by_pairs((), asked))
             clock.take()
 
     return train

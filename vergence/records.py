@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from vergence.types import AnswerType, Completion, Finish, Grading, ImageRef, PreferencePair, Problem, Prompt, Sample
+from vergence.types import (
+    AnswerType,
+    Completion,
+    Finish,
+    Grading,
+    ImageRef,
+    PreferencePair,
+    Problem,
+    Prompt,
+    Sample,
+    TrainingPair,
+)
 
 
 def prompt_table(prompts: Sequence[Prompt]) -> tuple[list[dict[str, Any]], dict[int, int]]:
@@ -75,34 +86,40 @@ def restore_samples(record: dict[str, Any]) -> list[Sample]:
     ]
 
 
-def pair_records(pairs: Sequence[PreferencePair]) -> dict[str, Any]:
-    """A list of preference pairs."""
-    prompts, places = prompt_table([pair.prompt for pair in pairs])
+def pair_records(pairs: Sequence[TrainingPair]) -> dict[str, Any]:
+    """A list of preference pairs, reference log-probs included."""
+    prompts, places = prompt_table([one.pair.prompt for one in pairs])
     return {
         "prompts": prompts,
         "pairs": [
             {
-                "prompt": places[id(pair.prompt)],
-                "chosen": completion_record(pair.chosen),
-                "rejected": completion_record(pair.rejected),
-                "margin": pair.margin,
-                "source": pair.source,
+                "prompt": places[id(one.pair.prompt)],
+                "chosen": completion_record(one.pair.chosen),
+                "rejected": completion_record(one.pair.rejected),
+                "margin": one.pair.margin,
+                "source": one.pair.source,
+                "chosen_reference": torch.from_numpy(one.chosen_reference),
+                "rejected_reference": torch.from_numpy(one.rejected_reference),
             }
-            for pair in pairs
+            for one in pairs
         ],
     }
 
 
-def restore_pairs(record: dict[str, Any]) -> list[PreferencePair]:
+def restore_pairs(record: dict[str, Any]) -> list[TrainingPair]:
     """The inverse of `pair_records`."""
     prompts = restore_prompts(record["prompts"])
     return [
-        PreferencePair(
-            prompts[row["prompt"]],
-            restore_completion(row["chosen"]),
-            restore_completion(row["rejected"]),
-            row["margin"],
-            row["source"],
+        TrainingPair(
+            PreferencePair(
+                prompts[row["prompt"]],
+                restore_completion(row["chosen"]),
+                restore_completion(row["rejected"]),
+                row["margin"],
+                row["source"],
+            ),
+            row["chosen_reference"].numpy(),
+            row["rejected_reference"].numpy(),
         )
         for row in record["pairs"]
     ]

@@ -1,7 +1,7 @@
 """The nouns of the flow: one frozen type per stage of it.
 
     Problem -> Prompt -> RolloutGroup -> ScoredGroup -> JudgedGroup -> Sample -> Draw -> TrainingSample
-                                              └-> PreferencePair
+                                              └-> PreferencePair -> TrainingPair
 
 The unit of work is the prompt group: a `Prompt` (its token ids and its images, by reference) exists once, and
 however many completions belong to it point at that one object. Nothing downstream repeats a prompt G times.
@@ -290,6 +290,19 @@ class PreferencePair:
     """How much better: reward-model score gap in calibrated units; infinite where only rules decided."""
     source: str
     """Which rule made the pair."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingPair:
+    """A pair with the log-probs that its loss needs: log pi_0 of R1V2 Eq. 3 and 4, at temperature 1 whatever the
+    temperature of sampling was.
+    """
+
+    pair: PreferencePair
+    chosen_reference: Floats
+    """[T_c] of the chosen response's tokens under the reference, which saw the picture."""
+    rejected_reference: Floats
+    """[T_r] of the rejected response's tokens under the same reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ SMALL = (
     "stage.reward_model.steps=30",
     "stage.mpo.prompts_per_round=64",
     "stage.mpo.steps_per_round=10",
+    "stage.mpo.max_passes=16",
     "stage.mpo.evaluation.problems=48",
     "stage.grpo.steps=12",
     "stage.grpo.prompts_per_step=16",

@@ -25,6 +25,7 @@ SHORT = (
     "stage.align.checkpoint_every=7",
     "stage.mpo.prompts_per_round=32",
     "stage.mpo.steps_per_round=4",
+    "stage.mpo.max_passes=16",
     "stage.mpo.checkpoint_every=3",
     "stage.mpo.evaluation.problems=24",
     "stage.grpo.steps=7",

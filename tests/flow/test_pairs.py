@@ -55,14 +55,12 @@ def continued(world):  # noqa: F811
     groups = all_good(LocalGenerator(policy, tower).generate(problems, SAMPLING, seed=3, version=5))
     complete = blind_continuations(
         policy,
-        tower,
         sampling=SAMPLING,
         good=is_good,
         worse=anything,
         count=2,
         reward=RuleReward(RULES, AsWritten()),
         margins=unmeasured,
-        microbatch_tokens=100,
         clock=Clock(),
     )
     return policy, groups, complete, complete(groups, 11, 5)
@@ -83,15 +81,6 @@ def test_a_rejected_response_begins_with_the_first_half_of_the_chosen_one_and_go
             assert (pair.source, pair.margin, pair.rejected.policy_version) == ("dropout", math.inf, 5)
             different += pair.chosen.token_ids.tolist() != pair.rejected.token_ids.tolist()
     assert different >= 14, "of 16"
-
-
-def test_the_rejected_responses_log_probs_are_those_of_the_policy_that_sees_the_picture(continued):
-    policy, _, _, result = continued
-    for pairs in result.pairs:
-        for pair in pairs:
-            with torch.no_grad():
-                expected = plain_logprobs(policy, pair.prompt, pair.rejected)
-            np.testing.assert_allclose(pair.rejected.sampler_logprobs, expected, atol=1e-4)
 
 
 def test_the_continuation_was_drawn_by_a_policy_that_sees_grey(continued):
@@ -131,14 +120,12 @@ def test_a_continuation_that_guesses_right_or_cannot_be_judged_is_no_candidate(w
     policy, groups, _, every = continued
     complete = blind_continuations(
         policy,
-        CachedTower(policy),
         sampling=SAMPLING,
         good=is_good,
         worse=is_wrong,
         count=2,
         reward=RuleReward(RULES, InTurn()),
         margins=unmeasured,
-        microbatch_tokens=100,
         clock=Clock(),
     )
     result = complete(groups, 11, 5)
@@ -172,14 +159,12 @@ def test_two_continuations_of_one_prompt_use_different_random_numbers(world):  #
     assert [math.inf] * 2 == rules_only(scored[0]).tolist()
     complete = blind_continuations(
         policy,
-        tower,
         sampling=SAMPLING,
         good=is_good,
         worse=anything,
         count=2,
         reward=RuleReward(RULES, AsWritten()),
         margins=unmeasured,
-        microbatch_tokens=10_000,
         clock=Clock(),
     )
     found = {tuple(complete(scored, seed, 0).pairs[0][turn].rejected.token_ids) for seed in range(3) for turn in (0, 1)}
@@ -354,6 +339,7 @@ def recipe_with(folder: Path, small: Path, stage: str, *, policy: Path | None = 
 OFFLINE = """type = "mpo"
 rounds = 1
 steps_per_round = {steps}
+max_passes = 99
 batch_size = 8
 checkpoint_every = 3
 pairs.file = "{pairs}"
@@ -452,21 +438,21 @@ monitor = {{every = 9, completions = 4}}
 
 
 @pytest.mark.slow
-def test_rounds_of_all_sources_keep_one_threshold_and_a_killed_stage_ends_alike(aligned, small_run, tmp_path):
+def test_rounds_of_all_sources_measure_their_thresholds_and_a_killed_stage_ends_alike(aligned, small_run, tmp_path):
     stage = SAMPLED.format(reward_model=aligned[2] / "reward_model")
     recipe = recipe_with(tmp_path, small_run, stage)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     vergence("run", recipe, "--out", whole, "--quiet")
     first, second = [row for row in rows(whole / "metrics.jsonl") if "pairs/kept" in row]
-    assert first["pairs/threshold"] == second["pairs/threshold"]
+    assert first["pairs/threshold"] != second["pairs/threshold"]
     for row in (first, second):
         assert row["pairs/candidates"] == row["pairs/kept"] + sum(
             row[f"pairs/refused_{guard}"] for guard in ("entailment", "length", "margin", "per_prompt")
         )
         assert row["pairs/kept_dropout"] > 0
         assert 0.9 < row["work/needed_share"] <= 1.0, "continuations and their log-probs are counted as work"
-    reached = first["pairs/candidates"] - first["pairs/refused_entailment"] - first["pairs/refused_length"]
-    assert first["pairs/refused_margin"] == pytest.approx(0.3 * reached, abs=2)
+        reached = row["pairs/candidates"] - row["pairs/refused_entailment"] - row["pairs/refused_length"]
+        assert row["pairs/refused_margin"] == pytest.approx(0.3 * reached, abs=2)
 
     for kill in (("line", 2), ("torn-state", 1), ("line", 2)):
         done = vergence("run", recipe, "--out", broken, "--quiet", check=False, kill=kill)

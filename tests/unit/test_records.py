@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from vergence.records import pair_records, prompt_table, restore_pairs, restore_prompts, restore_samples, sample_records
-from vergence.types import Completion, Finish, ImageRef, PreferencePair, Prompt
+from vergence.types import Completion, Finish, ImageRef, PreferencePair, Prompt, TrainingPair
 
 from .builders import completion, prompt, sample, through_a_file
 
@@ -53,19 +54,27 @@ def test_pairs_come_back_equal_in_order_and_share_their_prompts() -> None:
     two, none = prompts()
     good, bad = completion("good", finish=Finish.STOP), completion("bad", logprobs=[-9.0], finish=Finish.LENGTH)
     before = [
-        PreferencePair(two, good, bad, 1.5, "correctness"),
-        PreferencePair(none, bad, good, math.inf, "format"),
-        PreferencePair(two, bad, bad, 0.0, "rule"),
+        referenced(PreferencePair(two, good, bad, 1.5, "correctness"), 0.25),
+        referenced(PreferencePair(none, bad, good, math.inf, "format"), 0.5),
+        referenced(PreferencePair(two, bad, bad, 0.0, "rule"), -3.0),
     ]
     record = through_a_file(pair_records(before))
     after = restore_pairs(record)
     assert 2 == len(record["prompts"])
-    assert after[0].prompt is after[2].prompt
+    assert after[0].pair.prompt is after[2].pair.prompt
     for one, other in zip(before, after, strict=True):
-        assert_same_prompt(one.prompt, other.prompt)
-        assert_same_completion(one.chosen, other.chosen)
-        assert_same_completion(one.rejected, other.rejected)
-        assert (one.margin, one.source) == (other.margin, other.source)
+        assert_same_prompt(one.pair.prompt, other.pair.prompt)
+        assert_same_completion(one.pair.chosen, other.pair.chosen)
+        assert_same_completion(one.pair.rejected, other.pair.rejected)
+        assert (one.pair.margin, one.pair.source) == (other.pair.margin, other.pair.source)
+        for field in ("chosen_reference", "rejected_reference"):
+            assert getattr(one, field).tolist() == getattr(other, field).tolist()
+            assert getattr(other, field).dtype == np.float32
+
+
+def referenced(pair: PreferencePair, shift: float) -> TrainingPair:
+    """With references that are not the log-probs of sampling, nor those of the other side."""
+    return TrainingPair(pair, pair.chosen.sampler_logprobs - shift, pair.rejected.sampler_logprobs - 2 * shift)
 
 
 def test_equal_prompts_that_are_two_objects_stay_two() -> None:

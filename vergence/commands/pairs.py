@@ -16,7 +16,6 @@ from vergence.clock import Clock
 from vergence.commands.reward_model import opened_scorer
 from vergence.commands.sampling import Answering, Asking, answering, watched
 from vergence.errors import RecipeError, RunError
-from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import encode
 from vergence.model.reward_head import RAW, Calibration
 from vergence.pairs.dropout import dropout_pair
@@ -84,7 +83,7 @@ def make_pairs(model: Answering, wish: PairWish, scorer: PreferenceScorer | None
         harvested = harvest(
             candidates,
             guards_for(wish.section, asking.form),
-            threshold_for(wish.section).of,
+            threshold_for(wish.section),
             generator(asking.seed, "pairs"),
         )
         pairs = [pair for pair in harvested.pairs if not written_alike(pair)]
@@ -117,15 +116,7 @@ def identity(spec: str) -> str:
 
 def sampler(model: Answering, section: PairsSection, judge: PairJudge) -> SampleChunk:
     """The problems of a chunk -> their responses with components, and their continuations with margins in raw units."""
-    complete = continue_for(
-        section,
-        model.policy,
-        model.tower,
-        judge,
-        sampling=model.asking.sampling,
-        microbatch_tokens=MICROBATCH_TOKENS,
-        clock=Clock(),
-    )
+    complete = continue_for(section, model.policy, judge, sampling=model.asking.sampling, clock=Clock())
 
     def sample(problems: Sequence[Problem]) -> list[dict[str, Any]]:
         scored = judge.reward(model.groups(problems))

@@ -63,7 +63,7 @@ def score_command(spec: str, data: Path, *, out: Path | None, device: str) -> No
     quieten_libraries()
     rows = read_responses(data)
     with closing(opened_scorer(spec, device)) as scorer:
-        wording = scorer_wording(scorer.model).ended()
+        wording = scorer_wording(scorer.model)
         members = [(wording.prompt(row.problem), wording.completion(text)) for row in rows for text in row.texts]
         scores = scorer.raw(members)
         calibrated = scorer.calibration.apply(scores)

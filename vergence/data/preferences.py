@@ -4,8 +4,9 @@
     {"question": "sum?", "images": ["images/7.png"], "responses": ["<answer>15</answer>", "15"]}
 
 Optional keys: `id` (rows with equal ids must ask the same about the same pictures), `answer` (tells problems apart when
-responses are compared across them), `source` (what accuracy is reported by). Any other key is ignored, so that files
-made elsewhere can be read as they are.
+responses are compared across them), `source` (what accuracy is reported by), `chosen_finish` and `rejected_finish`
+("length" for a response that was cut off, else "stop"). Any other key is ignored, so that files made elsewhere can be
+read as they are.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from vergence.data.rows import Row, Rows
 from vergence.data.sequence import Opened
 from vergence.data.source import Keep, Source, as_source
 from vergence.errors import DataError
-from vergence.types import Problem
+from vergence.types import Finish, Problem
 
 AlsoPair = Callable[[int, Problem], None]
 """What else is done with a pair of a set: (its number from 0, its problem) -> nothing."""
@@ -37,6 +38,9 @@ class Preference:
     rejected: str
     source: str
     """What made the pair; "file" where the row does not say."""
+    chosen_finish: Finish = Finish.STOP
+    """How the chosen response ended; as a text that is not cut off where the row does not say."""
+    rejected_finish: Finish = Finish.STOP
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ def preference_at(source: Source, rows: Rows, index: int, keep: Keep) -> Prefere
         raise DataError(f'{where}: "chosen" and "rejected" are equal, so there is nothing to prefer')
     if not draft.source.replace("_", "").isalnum() or not draft.source.isascii():
         raise DataError(f'{where}: "source" must be letters, digits and _, found {draft.source!r:.60}')
-    return Preference(problem, draft.chosen, draft.rejected, draft.source)
+    finishes = [_finish(rows[index], f"{side}_finish", where) for side in ("chosen", "rejected")]
+    return Preference(problem, draft.chosen, draft.rejected, draft.source, *finishes)
 
 
 def problem_at(source: Source, draft: Draft, rows: Rows, index: int, keep: Keep) -> Problem:
@@ -176,6 +181,13 @@ def _draft(row: Row, place: Place) -> Draft:
         rejected=_response(row, "rejected"),
         source=_optional(row, "source", place) or "file",
     )
+
+
+def _finish(row: Row, key: str, where: str) -> Finish:
+    value = row.get(key, Finish.STOP)
+    if value not in list(Finish):
+        raise DataError(f'{where}: "{key}" must be "stop" or "length", found {value!r:.60}')
+    return Finish(value)
 
 
 def _response(row: Row, key: str) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vergence.errors import ModelError
 from vergence.model.batch import MICROBATCH_TOKENS, Batch, collate, mapped
+from vergence.model.ends import end_of_turn, ended_alike
 from vergence.model.forward import last_hidden
 from vergence.model.policy import DtypeName, Policy, load_policy
 from vergence.model.save import save_policy
@@ -63,13 +64,19 @@ class RewardModel:
     microbatch_tokens: int = MICROBATCH_TOKENS
     """Tokens of one forward pass, prompts counted once."""
 
+    def batch(self, members: Sequence[tuple[Prompt, Completion]]) -> Batch:
+        """One batch of members that all end alike: the score is read at the last token, which must not tell who wrote
+        them (`vergence/model/ends.py`).
+        """
+        ends, end = self.backbone.end_token_ids, end_of_turn(self.backbone)
+        return collate([(prompt, ended_alike(one, ends, end)) for prompt, one in members], self.backbone.device)
+
     @torch.no_grad()
     def raw(self, members: Sequence[tuple[Prompt, Completion]]) -> Doubles:
         """Members [N] -> raw scores [N], in passes of at most `microbatch_tokens` tokens."""
 
         def compute(part: Sequence[tuple[Prompt, Completion]]) -> list[float]:
-            batch = collate(part, self.backbone.device)
-            return raw_scores(self.backbone, self.head, batch, self.tower).double().tolist()
+            return raw_scores(self.backbone, self.head, self.batch(part), self.tower).double().tolist()
 
         return np.asarray(mapped(members, self.microbatch_tokens, compute), dtype=np.float64)
 

@@ -13,13 +13,13 @@ Two responses that both belong elsewhere tie (RRM), and ties teach nothing, so n
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 
 from vergence.pairs.corruptions import corrupt
 from vergence.pairs.rules import is_formed, is_good
-from vergence.types import Completion, Problem, Prompt, ScoredGroup
+from vergence.types import Completion, Finish, Problem, Prompt, ScoredGroup
 
 Member = tuple[Prompt, Completion]
 """A response together with the prompt that it is judged for."""
@@ -43,13 +43,21 @@ class Comparison:
         return bool(self.better[0].problem.images or self.worse[0].problem.images)
 
 
+@runtime_checkable
+class Complete(Protocol):
+    """Makes a completion of a text."""
+
+    def __call__(self, text: str, finish: Finish = Finish.STOP) -> Completion:
+        """A text as if it had been sampled and had ended like that; its log-probs are never read."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Wording:
     """How text becomes tokens: the model's business, handed in."""
 
     prompt: Callable[[Problem], Prompt]
-    completion: Callable[[str], Completion]
-    """A text as if it had been sampled; its log-probs are never read."""
+    completion: Complete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +93,7 @@ def compared_groups(
             if worse and rng.random() < getattr(shares, source):
                 made.append(Comparison(member, (member[0], worse[int(rng.integers(len(worse)))]), source))
         if rng.random() < shares.corruption:
-            text = corrupt(member[1].text, rng)
-            if text != member[1].text:
-                made.append(Comparison(member, (member[0], wording.completion(text)), "corruption"))
+            made += _corrupted(member, wording, rng)
     return made + augmented(rows, shares, wording, rng)
 
 
@@ -162,6 +168,20 @@ def differ(one: Problem, other: Problem) -> bool:
     if one.answer or other.answer:
         return one.answer != other.answer
     return (one.question, one.images) != (other.question, other.images)
+
+
+def _corrupted(member: Member, wording: Wording, rng: np.random.Generator) -> list[Comparison]:
+    """A response against a damaged version of itself, if there is one.
+
+    Both texts are cut into tokens in the same way and end as the response did, so that nothing but the damage tells
+    them apart.
+    """
+    prompt, completion = member
+    text = corrupt(completion.text, rng)
+    if text == completion.text:
+        return []
+    better, worse = (wording.completion(one, completion.finish) for one in (completion.text, text))
+    return [Comparison((prompt, better), (prompt, worse), "corruption")]
 
 
 def _chosen(scored: ScoredGroup, which: np.ndarray) -> list[Completion]:

@@ -3,8 +3,9 @@
     {"id": "7", "question": "sum?", "images": ["images/7.png"], "answer": "15",
      "chosen": "...", "rejected": "...", "source": "correctness", "margin": 1.5}
 
-`vergence/data/preferences.py` reads the texts of such a file, and of any other with these keys. Tokens are optional:
-texts may be cut into other tokens than they were sampled as, and a response that was cut off has no end token.
+`vergence/data/preferences.py` reads the texts of such a file, and of any other with these keys. How a response ended
+stands beside it as `chosen_finish` and `rejected_finish`. Tokens are optional: texts may be cut into other tokens than
+they were sampled as, and a response that was cut off has no end token.
 """
 
 import json
@@ -43,6 +44,8 @@ def pair_row(pair: PreferencePair, out: Path, *, tokens: bool) -> dict[str, Any]
         "answer": problem.answer,
         "chosen": pair.chosen.text,
         "rejected": pair.rejected.text,
+        "chosen_finish": str(pair.chosen.finish),
+        "rejected_finish": str(pair.rejected.finish),
         "source": pair.source,
         "margin": pair.margin if math.isfinite(pair.margin) else None,
     }

@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from vergence.pairs.guards import PairGuards, objection, too_close
+from vergence.pairs.threshold import Tau
 from vergence.types import Metrics, PreferencePair
 
 KEPT = "kept"
@@ -18,8 +19,6 @@ SOURCES = ("correctness", "format", "margin", "dropout")
 
 Fates = Counter[tuple[str, str]]
 """(source, fate) -> how many candidates; every candidate is counted once."""
-Tau = Callable[[Sequence[float]], float]
-"""The margins of the candidates that reached the margin guard -> the threshold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

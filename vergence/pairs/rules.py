@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from vergence.types import PreferencePair, ScoredGroup
+from vergence.types import Finish, PreferencePair, ScoredGroup
 
 Scores = Callable[[ScoredGroup], np.ndarray]
 """A scored group -> [G] preference scores."""
@@ -60,13 +60,15 @@ def verified(*, format_negatives: bool) -> Source:
 def by_margin(good: Callable[[ScoredGroup], np.ndarray]) -> Source:
     """Every two good responses that differ, the one with the higher score chosen; in a tie the earlier one, margin 0.
 
-    Of responses with the same tokens only the first is looked at.
+    Of responses with the same text that ended alike only the first is looked at: their tokens may differ, such as in
+    which of several end tokens they have, and there is nothing to prefer in that.
     """
 
     def candidates(scored: ScoredGroup, scores: np.ndarray) -> list[PreferencePair]:
-        first: dict[bytes, int] = {}
+        first: dict[tuple[str, Finish], int] = {}
         for place in np.flatnonzero(good(scored)).tolist():
-            first.setdefault(scored.group.completions[place].token_ids.tobytes(), place)
+            completion = scored.group.completions[place]
+            first.setdefault((completion.text, completion.finish), place)
         places = list(first.values())
         pairs = []
         for index, left in enumerate(places):

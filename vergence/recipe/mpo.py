@@ -41,6 +41,9 @@ class MpoStage(StageSection):
     rounds: Positive = 2
     prompts_per_round: Positive = 320
     steps_per_round: Positive = 30
+    """Updates of a round; fewer where it has too few pairs for them at `max_passes`."""
+    max_passes: Positive = 4
+    """How often a round's updates may use each of its pairs."""
     batch_size: Positive = 32
     """Pairs per update."""
     beta: Annotated[float, Field(gt=0)] = 0.1
@@ -49,6 +52,8 @@ class MpoStage(StageSection):
     generation_weight: Weight = 1.0
     shift: Literal["ema", "cumulative"] = "ema"
     """How BCO's delta averages past rewards: exponentially (0.9), or over everything so far (InternVL)."""
+    shift_scope: Literal["reference", "stage"] = "reference"
+    """Which rewards: those since the last new reference, which is each round's own policy; or all of the stage."""
     pairs: PairsSection = PairsSection()
     sampling: SamplingSection = SamplingSection()
     train: Roles = Roles()

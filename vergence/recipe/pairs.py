@@ -27,7 +27,7 @@ class PairsSection(Section):
     """tau, the smallest score gap between chosen and rejected (R1V2's threshold), in the unit of the next key."""
     margin_unit: Literal["calibrated", "raw", "quantile"] = "calibrated"
     """calibrated: spreads of the reward model's calibration set; raw: the reward model's own numbers (R1V2's 7, 10,
-    15); quantile: tau is the gap below which this share of the first round's candidates lies."""
+    15); quantile: tau is the gap below which this share of a round's candidates lies, measured in each round."""
     max_length_ratio: Ratio = 4.0
     format_length_ratio: Ratio = 4.0
     """The same limit for right answers in bad form, which are often a bare number; inf lets them all pass."""

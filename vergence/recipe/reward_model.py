@@ -70,6 +70,13 @@ class RewardModelStage(StageSection):
     optimizer: Optimizer = Optimizer(betas=(0.9, 0.999), schedule="cosine", warmup=0.1)
 
     @model_validator(mode="after")
+    def _trained_in_full(self) -> "RewardModelStage":
+        low = [name for name in ("vision", "adapter", "language") if getattr(self.train, name).lora is not None]
+        if low:
+            raise ValueError(f"train.{low[0]}.lora: a reward model is trained in full; remove it, or freeze the role")
+        return self
+
+    @model_validator(mode="after")
     def _something_to_learn_from(self) -> "RewardModelStage":
         if self.pairs_file is None and not any(self.sources.model_dump().values()):
             raise ValueError("every share of sources is 0 and there is no pairs_file; raise one, or name a file")

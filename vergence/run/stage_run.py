@@ -73,6 +73,10 @@ class StageRun:
                 break
         self._progress.end()
 
+    def say(self, text: str) -> None:
+        """Print a line of the stage's once, unless `--quiet`."""
+        self._progress.say(f"{self.stage:<14} {text}")
+
     def log(self, metrics: Mapping[str, float]) -> None:
         """Add metrics to the current step's line."""
         self._row.update(metrics)

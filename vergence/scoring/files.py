@@ -21,8 +21,8 @@ def compared_file(
     for row in rows:
         prompt = prompts.get(row.problem.id) or wording.prompt(row.problem)
         prompts[row.problem.id] = prompt
-        better = (prompt, wording.completion(row.chosen))
+        better = (prompt, wording.completion(row.chosen, row.chosen_finish))
         source = row.source if row.problem.images else TEXT
-        made.append(Comparison(better, (prompt, wording.completion(row.rejected)), source))
+        made.append(Comparison(better, (prompt, wording.completion(row.rejected, row.rejected_finish)), source))
         chosen.append(better)
     return made + augmented(chosen, shares, wording, rng)

@@ -14,7 +14,7 @@ from vergence.seeds import generator
 
 def measured_on_file(scorer: PreferenceScorer, rows: Sequence[Preference]) -> HeldOutReport:
     """Accuracy on the pairs themselves; the chosen responses also with another row's picture."""
-    wording = scorer_wording(scorer.model).ended()
+    wording = scorer_wording(scorer.model)
     comparisons = compared_file(rows, Shares(elsewhere=0.0), wording, generator("measured on a file"))
     responses, swaps = apart(comparisons)
     return measured(responses, swaps, scorer.raw)
@@ -24,5 +24,10 @@ def calibration_on_file(model: RewardModel, rows: Sequence[Preference]) -> Calib
     """Median and spread of the scores of every distinct response of the pairs."""
     wording = wording_of(model.backbone)
     prompts = {row.problem.id: wording.prompt(row.problem) for row in rows}
-    texts = {(row.problem.id, text) for row in rows for text in (row.chosen, row.rejected)}
-    return Calibration.measured(model.raw([(prompts[name], wording.completion(text)) for name, text in sorted(texts)]))
+    texts = {
+        (row.problem.id, text, finish)
+        for row in rows
+        for text, finish in ((row.chosen, row.chosen_finish), (row.rejected, row.rejected_finish))
+    }
+    members = [(prompts[name], wording.completion(text, finish)) for name, text, finish in sorted(texts)]
+    return Calibration.measured(model.raw(members))

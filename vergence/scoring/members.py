@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from vergence.pairs.comparisons import Member
 from vergence.types import Prompt, RolloutGroup
 
+READING = b"2"
+"""Part of every key, so that scores on disk are forgotten when reward models of ours come to read members otherwise.
+2: all that ended by themselves end with one token."""
+
 
 def prompt_digest(prompt: Prompt) -> bytes:
     """[16 bytes] of what a reward model reads of a prompt: its question, its tokens and its pictures' bytes."""
@@ -18,7 +22,7 @@ def prompt_digest(prompt: Prompt) -> bytes:
 
 def member_key(of_prompt: bytes, member: Member) -> str:
     """32 hexadecimal digits; equal for members that every reward model scores alike, whatever their problems' ids."""
-    digest = hashlib.blake2b(of_prompt, digest_size=16)
+    digest = hashlib.blake2b(READING + of_prompt, digest_size=16)
     digest.update(member[1].token_ids.tobytes())
     digest.update(b"\x00" + str(member[1].finish).encode() + b"\x00" + member[1].text.encode())
     return digest.hexdigest()

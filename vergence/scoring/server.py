@@ -20,11 +20,11 @@ from typing import Any, ClassVar, final
 from vergence.data.images import check_whole
 from vergence.data.images import reference as image_reference
 from vergence.errors import DataError, InputError
+from vergence.pairs.comparisons import Wording
 from vergence.scoring.batcher import Batcher
 from vergence.scoring.form import Asked, answer_body, error_body, parse_request
 from vergence.scoring.plain import asked_problem, question_key
 from vergence.scoring.scorer import PreferenceScorer
-from vergence.scoring.wording import FinishedWording
 from vergence.types import ImageRef, Prompt
 
 MAX_BODY = 256_000_000
@@ -39,7 +39,7 @@ class Service:
     name: str
     fingerprint: str
     scorer: PreferenceScorer
-    wording: FinishedWording
+    wording: Wording
 
     def scores(self, asked: Sequence[Asked]) -> list[float]:
         """[N] raw scores; each distinct question with its pictures becomes one prompt.

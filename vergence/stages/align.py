@@ -4,26 +4,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from vergence.data.sequence import Opened
 from vergence.errors import RecipeError
 from vergence.loss.reduce import token_mean
 from vergence.model.batch import collate, microbatches
 from vergence.model.forward import token_scores
 from vergence.model.parameters import trainable_groups
-from vergence.model.policy import Policy, encode
+from vergence.model.policy import Policy
 from vergence.model.vision import Tower
 from vergence.recipe.stages import AlignStage
 from vergence.run.directory import Outcome
 from vergence.run.stage_run import StageRun
+from vergence.scoring.wording import wording_of
 from vergence.seeds import generator
 from vergence.stages.context import Context, Models
 from vergence.stages.measuring import Gauge, gauge
 from vergence.stages.parts import policy_to_train, schedule, tower_for, training
 from vergence.stages.saving import save_trained_policy, tuning_row
 from vergence.stages.table import show_roles
-from vergence.types import Caption, Completion, Finish, Prompt
+from vergence.types import Caption, Completion, Prompt
 from vergence.update.learner import Learner, LossPart
 
 Target = tuple[Prompt, Completion]
@@ -44,7 +43,7 @@ class AlignParts:
 def align(parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, target_accuracy: float) -> None:
     """Imitate captions; stop as soon as the tuning split's greedy accuracy reaches the target."""
     for step in run.steps(max_steps, {"learner": parts.learner}):
-        rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size)
+        rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size).tolist()
         run.log(parts.learner.update(imitation(parts, [parts.targets[row] for row in rows])))
         with run.clock.phase("monitor"):
             measured = parts.gauge(step, max_steps)
@@ -116,13 +115,13 @@ def chosen_captions(section: AlignStage, context: Context) -> Sequence[Caption]:
 
 
 def caption_targets(policy: Policy, captions: Sequence[Caption]) -> Sequence[Target]:
-    """Each caption as a prompt and the completion to imitate, end token included; made when it is asked for."""
+    """Each caption as a prompt and the completion to imitate, made when it is asked for; it ends with the token that
+    closes a turn.
+    """
+    wording = wording_of(policy)
 
     def target(index: int) -> Target:
         caption = captions[index]
-        ids = policy.tokenizer(caption.target, add_special_tokens=False)["input_ids"]
-        ids = np.asarray([*ids, policy.tokenizer.eos_token_id], dtype=np.int64)
-        nothing = np.zeros(len(ids), dtype=np.float32)
-        return encode(policy, caption.problem), Completion(ids, nothing, Finish.STOP, 0, caption.target)
+        return wording.prompt(caption.problem), wording.completion(caption.target)
 
     return Opened(len(captions), target)

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from vergence.model.batch import collate, mapped, unpad
+from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.families.family import Role
 from vergence.model.forward import token_scores
 from vergence.model.lora import LowRank, attach, products_of
@@ -56,7 +57,7 @@ def low_rank(roles: Roles) -> dict[Role, LowRank]:
 
 
 def policy_to_train(roles: Roles, run: StageRun, context: Context, directory: Path) -> Policy:
-    """A checkpoint, ready for what a stage trains of it: products in 4 bits and low-rank updates where it says so."""
+    """A checkpoint, ready for what a stage trains of it: products in 4 bits, low-rank updates, checkpointed layers."""
     policy = context.policy(directory)
     wanted = low_rank(roles)
     if context.recipe.compute.frozen_weights == "4bit":
@@ -64,6 +65,16 @@ def policy_to_train(roles: Roles, run: StageRun, context: Context, directory: Pa
         quantize(policy, [name for role in still for name in products_of(policy, role)])
     if wanted:
         attach(policy, wanted, seed=run.seed("lora"))
+    return checkpointed(policy, context)
+
+
+def checkpointed(policy: Policy, context: Context) -> Policy:
+    """A policy that is about to be trained, with checkpointed layers where the recipe asks for them.
+
+    Whatever stage trains one passes here, last of all: a change of the modules' mode would undo it.
+    """
+    if context.recipe.compute.gradient_checkpointing:
+        checkpoint_layers(policy)
     return policy
 
 

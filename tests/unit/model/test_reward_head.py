@@ -9,7 +9,7 @@ from vergence.errors import ModelError
 from vergence.model.policy import encode
 from vergence.model.reward_head import RAW, Calibration, RewardModel, fresh_head, load_reward_model, save_reward_model
 from vergence.model.vision import CachedTower
-from vergence.scoring.wording import as_completion, wording_of
+from vergence.scoring.wording import wording_of
 from vergence.types import Finish
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def test_raw_scores_are_those_of_the_plain_forward_pass(family: str, tmp_path) -
     policy = tiny_policy(family, tmp_path / "policies")
     model = RewardModel(policy, fresh_head(policy, 0), CachedTower(policy), RAW, microbatch_tokens=200)
     members = [
-        (encode(policy, problem), as_completion(policy, text, finish))
+        (encode(policy, problem), wording_of(policy).completion(text, finish))
         for problem in picture_problems(tmp_path / "pictures", 5)
         for text, finish in zip(TEXTS, (Finish.STOP, Finish.STOP, Finish.LENGTH), strict=True)
     ]
@@ -62,7 +62,8 @@ def test_another_picture_is_another_score_and_another_prompt_without_pictures_is
 
 def test_a_completion_ends_with_the_end_token_unless_it_was_cut_off(tmp_path) -> None:
     policy = tiny_policy("llava", tmp_path)
-    whole, cut = as_completion(policy, "yes"), as_completion(policy, "yes", Finish.LENGTH)
+    write = wording_of(policy).completion
+    whole, cut = write("yes"), write("yes", Finish.LENGTH)
     assert [*cut.token_ids, policy.tokenizer.eos_token_id] == whole.token_ids.tolist()
     assert policy.tokenizer.decode(cut.token_ids) == "yes"
 

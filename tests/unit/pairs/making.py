@@ -8,8 +8,8 @@ from ..builders import completion, prompt, scored
 
 
 def answering(answer: str, *, tokens: int = 4) -> Completion:
-    """A well-formed response with that answer and so many tokens."""
-    return completion(f"<think>so</think><answer>{answer}</answer>", logprobs=[-1.0] * tokens)
+    """A well-formed response with that answer and so many tokens, which its thought tells."""
+    return completion(f"<think>{tokens}</think><answer>{answer}</answer>", logprobs=[-1.0] * tokens)
 
 
 def one_group(rows: Sequence[tuple[Completion, int, int, float]]) -> ScoredGroup:

@@ -39,7 +39,11 @@ def write_prompt(one: Problem) -> Prompt:
     return Prompt(one, ids, np.arange(len(ids))[None])
 
 
-WORDING = Wording(write_prompt, lambda text: replace(completion(text), token_ids=tokens(text)))
+def write_completion(text: str, finish: Finish = Finish.STOP) -> Completion:
+    return replace(completion(text, finish=finish), token_ids=tokens(text))
+
+
+WORDING = Wording(write_prompt, write_completion)
 
 
 def answering(answer: str) -> str:

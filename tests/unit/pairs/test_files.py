@@ -12,7 +12,7 @@ from vergence.data.preferences import read_preferences
 from vergence.data.rows import open_rows
 from vergence.errors import DataError
 from vergence.pairs.files import PairTokens, check_tokens, pair_lines, problems_with_pairs, tokens_of, written_alike
-from vergence.types import PreferencePair, Prompt
+from vergence.types import Finish, PreferencePair, Prompt
 
 from ..builders import completion, prompt
 from .making import answering
@@ -53,6 +53,16 @@ def test_what_is_written_is_what_the_reader_of_preferences_reads(pairs, tmp_path
     assert 1 == problems_with_pairs(pairs)
 
 
+def test_how_responses_ended_comes_back_and_an_unknown_ending_is_named(tmp_path: Path) -> None:
+    cut = completion("<think>so", finish=Finish.LENGTH)
+    path = written([PreferencePair(prompt(images=()), answering("15"), cut, 1.0, "rule")], tmp_path, tokens=False)
+    (row,) = read_preferences(path)
+    assert (Finish.STOP, Finish.LENGTH) == (row.chosen_finish, row.rejected_finish)
+    path.write_text(path.read_text().replace('"length"', '"cut"'))
+    with pytest.raises(DataError, match='line 1: "rejected_finish" must be "stop" or "length", found \'cut\''):
+        read_preferences(path)
+
+
 def test_tokens_and_margins_come_back(pairs, tmp_path: Path) -> None:
     path = written(pairs, tmp_path, tokens=True)
     expected = [
@@ -88,6 +98,6 @@ def test_a_wrong_value_is_named_with_its_line(pairs, tmp_path: Path, key: str, v
 
 
 def test_responses_that_differ_in_tokens_alone_are_written_alike() -> None:
-    left, right = answering("15", tokens=4), answering("15", tokens=3)
+    left, right = completion("<answer>15</answer>", logprobs=[-1.0] * 4), completion("<answer>15</answer>")
     assert written_alike(PreferencePair(prompt(), left, right, 1.0, "format"))
     assert not written_alike(PreferencePair(prompt(), left, answering("7"), 1.0, "correctness"))

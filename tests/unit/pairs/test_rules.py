@@ -1,6 +1,7 @@
 """Which candidates are made of a scored group."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from vergence.pairs.rules import (
     rules_only,
     verified,
 )
-from vergence.types import PreferencePair, ScoredGroup
+from vergence.types import Finish, PreferencePair, ScoredGroup
 
 from ..builders import completion, without_grades
 from .making import answering, one_group
@@ -65,9 +66,14 @@ def test_without_known_answers_every_well_formed_response_may_be_chosen() -> Non
     assert [(1, 0, "margin")] == places(group, by_margin(is_formed)(group, preference_component(group)))
 
 
-def test_responses_with_the_same_tokens_are_one_response_to_the_margin_source() -> None:
-    group = one_group([(answering("15", tokens=3), 1, 1, 1.0) for _ in range(4)])
+def test_responses_with_the_same_text_are_one_response_to_the_margin_source_whatever_token_ends_them() -> None:
+    """A reward model that scores them in different passes may find a gap of rounding between them."""
+    ends = [completion("<answer>15</answer>", logprobs=[-1.0] * count) for count in (3, 3, 4)]
+    group = one_group([(one, 1, 1, score) for one, score in zip(ends, (1.0, 1.0, 1.0 + 1e-7), strict=True)])
     assert [] == by_margin(is_good)(group, preference_component(group))
+    cut = replace(ends[0], finish=Finish.LENGTH)
+    group = one_group([(ends[0], 1, 1, 1.0), (cut, 1, 1, 0.5)])
+    assert [(0, 1, "margin")] == places(group, by_margin(is_good)(group, preference_component(group)))
 
 
 def test_rules_alone_make_right_and_formed_infinitely_better() -> None:

@@ -48,6 +48,11 @@ def test_nothing_to_learn_from_is_refused() -> None:
         recipe_of({"type": "reward_model", "sources": {"rule": 1.5}})
 
 
+def test_low_rank_updates_of_a_reward_model_are_refused_and_not_left_out_in_silence() -> None:
+    with pytest.raises(RecipeError, match=r"train\.language\.lora: a reward model is trained in full"):
+        recipe_of({"type": "reward_model", "train": {"language": {"lora": {"rank": 2}}}})
+
+
 def test_paths_are_relative_to_the_recipe_and_survive_being_written(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(
         'name = "r"\n[data]\ntype = "files"\ntrain = "a"\ntuning = "b"\ntest = "c"\n[scores]\ndisk = "kept/s.jsonl"\n'

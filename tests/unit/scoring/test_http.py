@@ -18,14 +18,13 @@ from PIL import Image
 
 from vergence.data.images import reference
 from vergence.errors import DataError, RunError
-from vergence.pairs.comparisons import Member
+from vergence.pairs.comparisons import Member, Wording
 from vergence.scoring.batcher import Batcher
 from vergence.scoring.client import HttpScorer, Patience
 from vergence.scoring.form import Asked
 from vergence.scoring.plain import plain_completion, plain_prompt
 from vergence.scoring.scorer import PreferenceScorer
 from vergence.scoring.server import ScoreServer, Service
-from vergence.scoring.wording import FinishedWording
 from vergence.types import Doubles, Finish
 
 from ..builders import problem
@@ -37,7 +36,7 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @contextmanager
 def serving(model: Any, *, wait: float = 0.0) -> Iterator[ScoreServer]:
-    wording = FinishedWording(plain_prompt, plain_completion)
+    wording = Wording(plain_prompt, plain_completion)
     service = Service("fake", "f00", PreferenceScorer(model), wording)
     with ScoreServer(service, host="127.0.0.1", port=0, wait=wait) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)

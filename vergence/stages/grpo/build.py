@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy
 from vergence.model.vision import CachedTower, LiveTower, Tower
@@ -36,8 +35,6 @@ def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models
     policy = policy_to_train(section.train, run, context, models["policy"])
     tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
-    if context.recipe.compute.gradient_checkpointing:
-        checkpoint_layers(policy)
     dials = Dials()
     penalty, references = penalty_for(section, context, models, tower, dials)
     parts = grpo_parts(section, run, context, models, policy, tower, penalty, references, dials)

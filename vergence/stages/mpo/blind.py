@@ -2,17 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vergence.clock import Clock
 from vergence.model.policy import Policy
-from vergence.model.vision import AblatedTower, Tower, grey_view
+from vergence.model.vision import AblatedTower, grey_view
 from vergence.pairs.dropout import Begun, Good, dropout_pair, first_half, responses_to_continue
 from vergence.pairs.rules import Scores
 from vergence.rollout.continuation import Beginning, continue_responses, joined
 from vergence.seeds import generator, seed_of
-from vergence.stages.parts import logprobs_of
-from vergence.types import Completion, PreferencePair, Prompt, Reward, RolloutGroup, Sampling, ScoredGroup, Verdict
+from vergence.types import Completion, PreferencePair, Reward, RolloutGroup, Sampling, ScoredGroup, Verdict
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +22,6 @@ class Continued:
     """For each group, its candidates of source dropout."""
     generated: Sequence[RolloutGroup]
     """What was sampled: beginnings as prompts, one completion each."""
-    rescored: Sequence[tuple[Prompt, Completion]]
-    """The same as whole responses, whose log-probs were computed in front of the picture."""
 
 
 Continue = Callable[[Sequence[ScoredGroup], int, int], Continued]
@@ -36,7 +33,7 @@ is."""
 
 def no_continuations(groups: Sequence[ScoredGroup], seed: int, version: int) -> Continued:
     """Source dropout is off."""
-    return Continued([()] * len(groups), (), ())
+    return Continued([()] * len(groups), ())
 
 
 def unmeasured(groups: Sequence[ScoredGroup], begun: Sequence[Begun], blind: Sequence[ScoredGroup]) -> list[float]:
@@ -68,7 +65,6 @@ def anything(continuation: ScoredGroup) -> bool:
 
 def blind_continuations(
     policy: Policy,
-    tower: Tower,
     *,
     sampling: Sampling,
     good: Good,
@@ -76,13 +72,12 @@ def blind_continuations(
     count: int,
     reward: Reward,
     margins: Margins,
-    microbatch_tokens: int,
     clock: Clock,
 ) -> Continue:
     """`count` good responses of each prompt against their first halves, continued in front of a grey picture.
 
     `worse` says of a scored continuation whether it may be rejected.
-    The log-probs of a rejected response are the policy's with the picture, at temperature 1: the reference of the loss.
+    A rejected response comes without log-probs: sampling had half of it given, and did not see the picture.
     """
     view = AblatedTower(policy, grey_view)
 
@@ -104,13 +99,7 @@ def blind_continuations(
         if not written:
             return no_continuations(groups, seed, version)
         with clock.phase("reward"):
-            members = [(groups[one.begun.group].group.prompt, one.whole) for one in written]
-            rows = logprobs_of(policy, tower, members, temperature=1.0, microbatch_tokens=microbatch_tokens)
-            blind = [
-                RolloutGroup(prompt, (replace(whole, sampler_logprobs=row),))
-                for (prompt, whole), row in zip(members, rows, strict=True)
-            ]
-            scored = reward(blind)
+            scored = reward([RolloutGroup(groups[one.begun.group].group.prompt, (one.whole,)) for one in written])
             gaps = margins(groups, [one.begun for one in written], scored)
         pairs: list[list[PreferencePair]] = [[] for _ in groups]
         for one, continuation, gap in zip(written, scored, gaps, strict=True):
@@ -118,7 +107,7 @@ def blind_continuations(
                 group = continuation.group
                 chosen = groups[one.begun.group].group.completions[one.begun.place]
                 pairs[one.begun.group].append(dropout_pair(group.prompt, chosen, group.completions[0], gap))
-        return Continued(pairs, [one.sampled for one in written], members)
+        return Continued(pairs, [one.sampled for one in written])
 
     return complete
 

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from vergence.loss.preference import MpoWeights
-from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy
 from vergence.model.vision import CachedTower, LiveTower
@@ -19,6 +18,7 @@ from vergence.stages.budget import Budget
 from vergence.stages.context import Context, Models
 from vergence.stages.monitoring import oversight_for
 from vergence.stages.mpo.best import BestPolicy, Ending, LastPolicy
+from vergence.stages.mpo.counter import RoundCounter
 from vergence.stages.mpo.loop import MpoParts, train_mpo
 from vergence.stages.mpo.objective import Quality, preference_objective
 from vergence.stages.mpo.pairing import rounds_for
@@ -34,8 +34,6 @@ def run_mpo(section: MpoStage, run: StageRun, context: Context, models: Models) 
     policy = policy_to_train(section.train, run, context, models["policy"])
     tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
-    if context.recipe.compute.gradient_checkpointing:
-        checkpoint_layers(policy)
     parts = mpo_parts(section, run, context, models, policy, tower)
     train_mpo(
         parts,
@@ -62,8 +60,8 @@ def mpo_parts(
 ) -> MpoParts:
     """Every choice between variants is made here and in the files beside this one."""
     dials = Dials()
-    pool, statistics = PairPool(), PairStatistics()
-    quality = Quality(0.9 if section.shift == "ema" else 1.0)
+    counter, pool, statistics = RoundCounter(), PairPool(section.max_passes), PairStatistics()
+    quality = Quality(0.9 if section.shift == "ema" else 1.0, per_reference=section.shift_scope == "reference")
     learner = Learner(
         trainable_groups(policy, training(section.train)),
         betas=section.optimizer.betas,
@@ -78,6 +76,7 @@ def mpo_parts(
     rounds, lasting = rounds_for(section, run, context, models, policy, tower, dials)
     return MpoParts(
         rounds=rounds,
+        counter=counter,
         pool=pool,
         statistics=statistics,
         quality=quality,
@@ -98,6 +97,7 @@ def mpo_parts(
         work_done=work_done([policy.meter], [tower]),
         stateful={
             "learner": learner,
+            "counter": counter,
             "pool": pool,
             "quality": quality,
             "statistics": statistics,

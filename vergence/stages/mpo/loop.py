@@ -15,6 +15,7 @@ from vergence.run.rollout_rows import rollout_rows
 from vergence.run.stage_run import StageRun
 from vergence.stages.budget import Budget
 from vergence.stages.mpo.best import Ending
+from vergence.stages.mpo.counter import RoundCounter
 from vergence.stages.mpo.objective import PairObjective, Quality
 from vergence.stages.mpo.rounds import Round, Rounds, by_prompt
 from vergence.stages.oversight import Oversight
@@ -28,6 +29,7 @@ class MpoParts:
     """What the loop works with."""
 
     rounds: Rounds
+    counter: RoundCounter
     pool: PairPool
     statistics: PairStatistics
     quality: Quality
@@ -46,36 +48,60 @@ class MpoParts:
 def train_mpo(parts: MpoParts, run: StageRun, *, rounds: int, steps_per_round: int, batch_size: int) -> None:
     """The policy that samples a round's pairs is that round's reference, so its own log-probs serve as log pi_0.
 
-    A round in which no pair passes the guards is the last one; the first may not be such a round.
+    A step is an update. A round has `steps_per_round` of them, or as many as the pool gives batches for. A round in
+    which no pair passes the guards is the last one; the first may not be such a round.
     """
-    total = rounds * steps_per_round
+    total, counter = rounds * steps_per_round, parts.counter
     for step in run.steps(total, parts.stateful):
-        round_, step_of_round = divmod(step, steps_per_round)
+        round_ = counter.round
         parts.work_done(0)  # what was done between two steps is no part of either
         parts.budget.begin()
         generated: Sequence[RolloutGroup] = ()
         run_once: Sequence[RolloutGroup] = ()
-        if step_of_round == 0:
+        if counter.updates == 0:
             begun = parts.rounds.begin(round_, step)
             check_first(begun, round_)
             generated, run_once = begun.generated, [*begun.generated, *by_prompt(begun.rescored)]
             parts.statistics.add(begun.harvest.fates)
-            parts.pool.refill(begun.harvest.pairs)  # before the monitors: a roll-back returns to this round's pairs
+            # before the monitors: a roll-back returns to this round's pairs, and to the shift that belongs to them
+            parts.pool.refill(begun.pairs)
+            parts.quality.new_reference()
+            counter.begin(min(steps_per_round, parts.pool.batches(batch_size)))
+            run.log(use_of_pairs(parts.pool, run, counter, steps_per_round, batch_size))
             with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
                 run.log(round_metrics(begun) | watched(parts, begun, round_))
             run.note_rollouts(rollout_rows(begun.scored[:8]))
         if len(parts.pool):
-            pairs = parts.pool.take(step_of_round, batch_size, seed=run.seed(round_, "order"))
+            pairs = parts.pool.take(batch_size, seed=run.seed(round_, "order"))
             run.log(parts.learner.update(parts.objective(pairs)))
             run.log({"mpo/shift": parts.quality.shift.mean} | peak_memory())
-            run.log(parts.work_done(needed_by_pairs(run_once, pairs)))
+            run.log(parts.work_done(needed_by_pairs(run_once, [one.pair for one in pairs])))
         run.log(parts.budget.spend(generated))
-        over = parts.budget.spent or not len(parts.pool)
+        # a roll-back may have brought back another round's pairs, which give fewer batches than were planned
+        ends_round = counter.updates + 1 >= counter.planned or not parts.pool.batches(batch_size)
+        over = parts.budget.spent or not len(parts.pool) or (ends_round and round_ + 1 == rounds)
         with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
             measured = parts.oversight.after_updates(step, step + 1 if over else total)
             run.log(measured | parts.ending.look(step, measured, parts.learner))
+        counter.count(ends_round=ends_round)
         if over or parts.oversight.ended or parts.ending.ended:
             run.stop()
+
+
+def use_of_pairs(pool: PairPool, run: StageRun, counter: RoundCounter, steps: int, batch_size: int) -> Metrics:
+    """How many updates a round will have and how often they use each of its pairs; told where they are fewer than
+    `steps`, because a pool that is walked again and again teaches its few pairs by heart.
+    """
+    updates = {"pairs/updates": float(counter.planned)}
+    if not counter.planned:
+        return updates
+    if counter.planned < steps:
+        run.say(
+            f"round {counter.round + 1}: {len(pool)} pairs, each used at most {pool.max_passes} times (max_passes), "
+            f"are enough for {counter.planned} of {steps} updates of {batch_size}"
+        )
+    uses = min(counter.planned * batch_size, pool.max_passes * len(pool))
+    return updates | {"pairs/passes": uses / len(pool)}
 
 
 def watched(parts: MpoParts, begun: Round, round_: int) -> Metrics:

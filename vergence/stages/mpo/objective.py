@@ -22,10 +22,10 @@ from vergence.model.forward import token_scores
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
 from vergence.stages.parts import Check
-from vergence.types import PreferencePair
+from vergence.types import TrainingPair
 from vergence.update.learner import LossPart
 
-PairObjective = Callable[[Sequence[PreferencePair]], Sequence[Callable[[], LossPart]]]
+PairObjective = Callable[[Sequence[TrainingPair]], Sequence[Callable[[], LossPart]]]
 """A batch of pairs to the parts of its loss, each computed when the learner asks for it."""
 
 
@@ -33,8 +33,15 @@ PairObjective = Callable[[Sequence[PreferencePair]], Sequence[Callable[[], LossP
 class Quality:
     """BCO's running shift delta: the one state of the loss; it is held by checkpoints."""
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float, *, per_reference: bool = True) -> None:
+        """`per_reference`: delta averages the implicit rewards of one reference; else of all that the stage had."""
+        self._per_reference = per_reference
         self.shift = RewardShift(0.0, 0, decay)
+
+    def new_reference(self) -> None:
+        """The policy is the reference now, so that every implicit reward is 0 again, and with them their average."""
+        if self._per_reference:
+            self.shift = RewardShift(0.0, 0, self.shift.decay)
 
     def state_dict(self) -> dict[str, Any]:
         """The shift."""
@@ -61,15 +68,14 @@ def preference_objective(
     several micro-batches it moves with each of them.
     """
 
-    def part_of(pairs: Sequence[PreferencePair], num_pairs: int) -> LossPart:
-        count = len(pairs)
+    def part_of(batched: Sequence[TrainingPair], num_pairs: int) -> LossPart:
+        count, pairs = len(batched), [one.pair for one in batched]
         members = [(pair.prompt, pair.chosen) for pair in pairs] + [(pair.prompt, pair.rejected) for pair in pairs]
         check(members)
         batch = collate(members, policy.device)
         logprobs = token_scores(policy, batch, temperature=1.0, tower=tower).logprobs
-        reference = torch.tensor(
-            [float(completion.sampler_logprobs.sum()) for _, completion in members], device=logprobs.device
-        )
+        rows = [one.chosen_reference for one in batched] + [one.rejected_reference for one in batched]
+        reference = torch.tensor([float(row.sum()) for row in rows], device=logprobs.device)
         rewards = implicit_rewards(sequence_sums(logprobs, batch.mask), reference, beta)
         quality.shift = quality.shift.updated(rewards)
         chosen, rejected = rewards[:count], rewards[count:]
@@ -82,10 +88,11 @@ def preference_objective(
         metrics = {name: value * share for name, value in mpo_metrics(terms, chosen, rejected).items()}
         return LossPart(mpo_loss(terms, weights).mean() * share, metrics)
 
-    def objective(pairs: Sequence[PreferencePair]) -> Sequence[Callable[[], LossPart]]:
+    def objective(batch: Sequence[TrainingPair]) -> Sequence[Callable[[], LossPart]]:
+        pairs = [one.pair for one in batch]
         units = [(pair.prompt, len(pair.chosen.token_ids) + len(pair.rejected.token_ids)) for pair in pairs]
         return [
-            partial(part_of, [pairs[index] for index in indices], len(pairs))
+            partial(part_of, [batch[index] for index in indices], len(batch))
             for indices in microbatches(units, microbatch_tokens)
         ]
 

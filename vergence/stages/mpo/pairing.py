@@ -1,7 +1,8 @@
 """The pairs section of a recipe, turned into what makes the pairs of a round."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+import torch
 
 from vergence.clock import Clock
 from vergence.model.policy import Policy
@@ -11,7 +12,7 @@ from vergence.pairs.dropout import Good
 from vergence.pairs.guards import PairGuards
 from vergence.pairs.harvest import harvest
 from vergence.pairs.rules import Source, by_margin, candidates_of, is_formed, is_good, verified
-from vergence.pairs.threshold import Given, QuantileOfFirst, Threshold
+from vergence.pairs.threshold import Tau, given, quantile
 from vergence.recipe.mpo import MpoStage
 from vergence.recipe.pairs import PairsSection
 from vergence.reward.form import Form
@@ -21,10 +22,11 @@ from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context, Models
 from vergence.stages.mpo.blind import Continue, anything, blind_continuations, is_wrong, no_continuations
 from vergence.stages.mpo.judging import PairJudge, judge_for
-from vergence.stages.mpo.offline import FileRounds, Reference
-from vergence.stages.mpo.rounds import AtUnitTemperature, Rounds, SampledRounds
+from vergence.stages.mpo.offline import FileRounds
+from vergence.stages.mpo.reference import Known, Logprobs, of_nothing, of_sampling
+from vergence.stages.mpo.rounds import Rounds, SampledRounds
 from vergence.stages.parts import logprobs_of, sampling
-from vergence.types import RolloutGroup, Sampling
+from vergence.types import Sampling
 
 FILE_PAIRS = 16_384
 """Pairs that are read of a larger file at least, so that stages of different lengths learn from the same ones."""
@@ -43,10 +45,10 @@ def rounds_for(
     if section.pairs.file is not None:
         source = context.source(section.pairs.file, "pairs")
         wanted = max(FILE_PAIRS, section.steps_per_round * section.batch_size)
-        return FileRounds(run, source, policy, reference_of(policy, tower, context), wanted), {}
+        return FileRounds(run, source, policy, logprobs_at_one(policy, tower, context), wanted), {}
     judge, lasting = judge_for(section.pairs, context, models)
     guards, sources = guards_for(section.pairs, context.form), sources_for(section.pairs)
-    threshold = threshold_for(section.pairs)
+    tau = threshold_for(section.pairs)
     drawing = sampling(section.sampling)
     rounds = SampledRounds(
         run,
@@ -54,35 +56,24 @@ def rounds_for(
         prompts=section.prompts_per_round,
         generator=LocalGenerator(policy, tower),
         sampling=drawing,
-        at_unit_temperature=_as_sampled
-        if section.sampling.temperature == 1.0
-        else rescored(reference_of(policy, tower, context)),
         reward=judge.reward,
         candidates=lambda scored: candidates_of(scored, sources, judge.scores),
-        complete=continue_for(
-            section.pairs,
-            policy,
-            tower,
-            judge,
-            sampling=drawing,
-            microbatch_tokens=context.recipe.compute.microbatch_tokens,
-            clock=run.clock,
-        ),
+        complete=continue_for(section.pairs, policy, judge, sampling=drawing, clock=run.clock),
         pairing=lambda candidates, rng: harvest(
-            candidates, guards, lambda margins: threshold.of(margins) + dials.settings.margin, rng
+            candidates, guards, lambda margins: tau(margins) + dials.settings.margin, rng
         ),
+        known=known_for(section, policy.compute_dtype),
+        logprobs=logprobs_at_one(policy, tower, context),
     )
-    return rounds, {"threshold": threshold, **lasting}
+    return rounds, lasting
 
 
 def continue_for(
     section: PairsSection,
     policy: Policy,
-    tower: Tower,
     judge: PairJudge,
     *,
     sampling: Sampling,
-    microbatch_tokens: int,
     clock: Clock,
 ) -> Continue:
     """What makes the candidates of source dropout."""
@@ -90,14 +81,12 @@ def continue_for(
         return no_continuations
     return blind_continuations(
         policy,
-        tower,
         sampling=sampling,
         good=good_for(section),
         worse=is_wrong if section.graded else anything,
         count=section.dropout,
         reward=judge.reward,
         margins=judge.margins,
-        microbatch_tokens=microbatch_tokens,
         clock=clock,
     )
 
@@ -126,35 +115,26 @@ def good_for(section: PairsSection) -> Good:
     return is_good if section.graded else is_formed
 
 
-def threshold_for(section: PairsSection) -> Threshold:
-    """tau: a number, or what a quantile of the first round's gaps turns out to be."""
+def threshold_for(section: PairsSection) -> Tau:
+    """tau: a number, or a quantile of each round's gaps."""
     match section.margin_unit:
         case "calibrated" | "raw":
-            return Given(section.min_margin)
+            return given(section.min_margin)
         case "quantile":
-            return QuantileOfFirst(section.min_margin)
+            return quantile(section.min_margin)
 
 
-def _as_sampled(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
-    return groups
+def known_for(section: MpoStage, dtype: torch.dtype) -> Known:
+    """Whether what sampling recorded is log pi_0 to rounding of fp32, so that no further pass is needed for it.
+
+    In a shorter number format the decoder and an update's pass differ, and implicit rewards would not begin at 0.
+    """
+    exact = section.sampling.temperature == 1.0 and dtype == torch.float32
+    return of_sampling if exact else of_nothing
 
 
-def rescored(reference: Reference) -> AtUnitTemperature:
-    """Log-probs at temperature 1 in place of those of a tempered sampler: preference losses compare plain policies."""
-
-    def rescore(groups: Sequence[RolloutGroup]) -> Sequence[RolloutGroup]:
-        members = [(group.prompt, one) for group in groups for one in group.completions]
-        rows = iter(reference(members))
-        return [
-            replace(group, completions=tuple(replace(one, sampler_logprobs=next(rows)) for one in group.completions))
-            for group in groups
-        ]
-
-    return rescore
-
-
-def reference_of(policy: Policy, tower: Tower, context: Context) -> Reference:
-    """Log-probs of the policy as it is when it is asked, at temperature 1."""
+def logprobs_at_one(policy: Policy, tower: Tower, context: Context) -> Logprobs:
+    """Log-probs of the policy as it is when it is asked, at temperature 1, by the pass that updates make."""
     return lambda members: logprobs_of(
         policy, tower, members, temperature=1.0, microbatch_tokens=context.recipe.compute.microbatch_tokens
     )

@@ -11,10 +11,19 @@ from vergence.pairs.harvest import PairHarvest
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.stages.mpo.blind import Continue
-from vergence.types import Completion, Generator, PreferencePair, Prompt, Reward, RolloutGroup, Sampling, ScoredGroup
+from vergence.stages.mpo.reference import Known, Logprobs, with_reference
+from vergence.types import (
+    Completion,
+    Generator,
+    PreferencePair,
+    Prompt,
+    Reward,
+    RolloutGroup,
+    Sampling,
+    ScoredGroup,
+    TrainingPair,
+)
 
-AtUnitTemperature = Callable[[Sequence[RolloutGroup]], Sequence[RolloutGroup]]
-"""Groups with log-probs at the sampling temperature -> the same with log-probs at temperature 1."""
 Pairing = Callable[[Sequence[Sequence[PreferencePair]], np.random.Generator], PairHarvest]
 """Each prompt's candidates -> the pairs that are kept."""
 
@@ -29,6 +38,8 @@ class Round:
     rescored: Sequence[tuple[Prompt, Completion]]
     """What went forward once more, for the reference's log-probs."""
     harvest: PairHarvest
+    pairs: tuple[TrainingPair, ...]
+    """Those of the harvest, with their reference log-probs."""
 
 
 @runtime_checkable
@@ -52,22 +63,24 @@ class SampledRounds:
         prompts: int,
         generator: Generator,
         sampling: Sampling,
-        at_unit_temperature: AtUnitTemperature,
         reward: Reward,
         candidates: Callable[[Sequence[ScoredGroup]], list[list[PreferencePair]]],
         complete: Continue,
         pairing: Pairing,
+        known: Known,
+        logprobs: Logprobs,
     ) -> None:
         self._run = run
         self._problems = problems
         self._prompts = prompts
         self._generator = generator
         self._sampling = sampling
-        self._at_unit_temperature = at_unit_temperature
         self._reward = reward
         self._candidates = candidates
         self._complete = complete
         self._pairing = pairing
+        self._known = known
+        self._logprobs = logprobs
 
     def begin(self, round_: int, version: int) -> Round:
         """A round of its own prompts."""
@@ -78,13 +91,14 @@ class SampledRounds:
                 problems, self._sampling, seed=run.seed(round_, "rollout"), version=version
             )
         with run.clock.phase("reward"):
-            plain = self._at_unit_temperature(groups)
-            scored = self._reward(plain)
+            scored = self._reward(groups)
         continued = self._complete(scored, run.seed(round_, "dropout"), version)
         candidates = [[*made, *more] for made, more in zip(self._candidates(scored), continued.pairs, strict=True)]
         harvest = self._pairing(candidates, generator(run.seed(round_, "pairs")))
-        again = () if plain is groups else [(group.prompt, one) for group in plain for one in group.completions]
-        return Round(scored, [*groups, *continued.generated], [*again, *continued.rescored], harvest)
+        with run.clock.phase("reference"):
+            referenced = with_reference(harvest.pairs, self._known(groups), self._logprobs)
+        generated = [*groups, *continued.generated]
+        return Round(scored, generated, referenced.computed, harvest, referenced.pairs)
 
 
 def by_prompt(members: Sequence[tuple[Prompt, Completion]]) -> list[RolloutGroup]:

@@ -19,7 +19,7 @@ from vergence.scoring.held_out import HeldOutReport, as_details, measured
 from vergence.scoring.wording import wording_of
 from vergence.seeds import generator
 from vergence.stages.context import Context, Models
-from vergence.stages.parts import sampling, schedule, tower_for, training
+from vergence.stages.parts import checkpointed, sampling, schedule, tower_for, training
 from vergence.stages.reward_model.loop import Phase, RewardModelParts, phased, train_reward_model
 from vergence.stages.table import show_roles
 from vergence.types import RolloutGroup
@@ -28,7 +28,7 @@ from vergence.update.learner import Learner, ParameterGroup
 
 def run_reward_model(section: RewardModelStage, run: StageRun, context: Context, models: Models) -> Outcome:
     """Sample from the policy, make comparisons, train, calibrate on held-out responses, report, save."""
-    backbone = context.policy(models["policy"])
+    backbone = checkpointed(context.policy(models["policy"]), context)
     show_roles(backbone, training(section.train), section.label, context)
     tower = tower_for(backbone, section.train, context)
     problems = context.train(run).take(0, section.prompts + section.held_out)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from vergence.loss.preference import bradley_terry_loss
-from vergence.model.batch import collate, microbatches
+from vergence.model.batch import microbatches
 from vergence.model.reward_head import RewardModel, raw_scores
 from vergence.pairs.comparisons import Comparison
 from vergence.run.stage_run import StageRun
@@ -74,8 +74,7 @@ def loss_parts(model: RewardModel, batch: Sequence[Comparison]) -> list[Callable
 
     def part(some: Sequence[Comparison]) -> LossPart:
         members = [one.better for one in some] + [one.worse for one in some]
-        batched = collate(members, model.backbone.device)
-        better, worse = raw_scores(model.backbone, model.head, batched, model.tower).chunk(2)
+        better, worse = raw_scores(model.backbone, model.head, model.batch(members), model.tower).chunk(2)
         share = len(some) / len(batch)
         loss = bradley_terry_loss(better, worse).mean() * share
         return LossPart(loss, {"accuracy": (better > worse).float().mean().detach() * share})
