@@ -65,10 +65,11 @@ def _in_places(scored: ScoredGroup, advantages: Doubles) -> Doubles:
 
 
 def without_truncated(judged: Sequence[JudgedGroup]) -> list[JudgedGroup]:
-    """DAPO's overlong filter: advantage 0.0 for completions that the token limit cut off, so they teach nothing.
+    """DAPO's overlong filter: advantage 0.0 for completions that the token limit cut off: their reward teaches nothing.
 
     They still took part in their group's mean and spread, and they still count in the divisor of the loss, as every
-    completion without advantage does.
+    completion without advantage does. Differs from TRL, which masks their tokens out of every term: here they take
+    part in the KL penalty and the entropy bonus, which do not rest on the reward.
     """
     return [
         replace(
@@ -93,6 +94,16 @@ def effective_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:
             group.scored.group.completions, group.advantages, group.scored.rewards, strict=True
         )
         if abs(advantage) > TOLERANCE
+    ]
+
+
+def zero_advantage_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:
+    """The other completions, in order, without those that could not be judged; their advantage is exactly 0.0."""
+    return [
+        Sample(group.scored.group.prompt, completion, 0.0, float(group.scored.rewards[place]))
+        for group in judged
+        for place, completion in enumerate(group.scored.group.completions)
+        if abs(group.advantages[place]) <= TOLERANCE and place not in group.scored.failed
     ]
 
 

@@ -16,4 +16,5 @@ class IntegritySection(Section):
     prompts: Positive = 4
     """How many of a step's prompts are examined, others each time: four passes over each, one sequence at a time."""
     red_line: Annotated[float, Field(gt=0)] = 0.05
-    """Largest mean difference between the log-probs of sampling and of training, in nats a token."""
+    """Largest mean difference between the log-probs of sampling and of training, in nats a token: of each examined
+    completion, and over all completions of the first update of every step of grpo."""
