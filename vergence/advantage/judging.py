@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vergence.advantage.scaling import Advantage
+from vergence.errors import NonFiniteError
 from vergence.types import Doubles, Finish, JudgedGroup, Metrics, Sample, ScoredGroup, graded
 
 TOLERANCE = 1e-6
 """Rewards that differ by less are the same number after rounding."""
+
+LARGEST_REWARD = 1e30
+"""Beyond it a spread overflows, whose inverse is 0, or the advantage does in the loss, which computes in fp32."""
 
 Judge = Callable[[Sequence[ScoredGroup]], list[JudgedGroup]]
 """The scored groups of a batch -> the same with advantages."""
@@ -41,8 +45,12 @@ def judge(
     """Advantages of the groups of a batch; exactly 0.0 throughout a group whose completions are not told apart.
 
     A completion that could not be judged is in no mean and no spread, and has advantage 0.0: it teaches nothing.
+
+    Raises NonFiniteError naming problem and component if a reward is too large to compute with.
     """
     known = graded(scored)
+    for one in known:
+        _refuse_overflow(one)
     found = iter(advantage(known) if known else [])
     judged = []
     for one in scored:
@@ -52,6 +60,16 @@ def judge(
         whole = _in_places(one, advantages) if effective else np.zeros_like(one.rewards)
         judged.append(JudgedGroup(one, whole, effective))
     return judged
+
+
+def _refuse_overflow(scored: ScoredGroup) -> None:
+    for name, values in {**scored.terms, "total": scored.rewards}.items():
+        largest = float(np.abs(values).max())
+        if not largest <= LARGEST_REWARD:
+            raise NonFiniteError(
+                f"problem {scored.group.prompt.problem.id}: reward component {name} is {largest:.2g} in size, expected "
+                f"at most {LARGEST_REWARD:g}, beyond which advantages overflow; scale it down or bound it"
+            )
 
 
 def _in_places(scored: ScoredGroup, advantages: Doubles) -> Doubles:

@@ -1,6 +1,6 @@
 """The KL penalty against a frozen reference: none, a term per token of the loss, or a part of the reward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, final, runtime_checkable
 
@@ -112,33 +112,26 @@ class KlPenalty:
     def prepare(self, samples: Sequence[TrainingSample], step: int) -> list[TrainingSample]:
         """The reference's log-probs of the step's fresh completions; the samples as they are."""
         self._weight = self._weight_at(step)
-        self._known = {}
-        members = {
-            id(one.draw.sample.completion): (one.draw.sample.prompt, one.draw.sample.completion)
-            for one in samples
-            if one.draw.origin is Origin.FRESH
-        }
-        if self._weight == 0.0 or not members:
-            return list(samples)
-        rows = logprobs_of(
+        fresh = _fresh(samples) if self._weight > 0 else []
+        rows = self.reference_logprobs(fresh)
+        self._known = {id(one.draw.sample.completion): row for one, row in zip(fresh, rows, strict=True)}
+        return list(samples)
+
+    def reference_logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
+        """[T] each, under the reference."""
+        return logprobs_of(
             self._reference,
             self._tower,
-            list(members.values()),
+            [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples],
             temperature=self._temperature,
             microbatch_tokens=self._microbatch_tokens,
         )
-        self._known = dict(zip(members, rows, strict=True))
-        return list(samples)
-
-    def reference(self, one: TrainingSample) -> Floats:
-        """[T] the reference's log-probs of a fresh sample of the prepared step."""
-        return self._known[id(one.draw.sample.completion)]
 
     def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
         """The penalty of fresh samples of the prepared step."""
         if self._weight == 0.0 or not samples:
             return torch.zeros((), device=logprobs.device)
-        rows = pad([self.reference(one) for one in samples])
+        rows = pad([self._known[id(one.draw.sample.completion)] for one in samples])
         padded = functional.pad(rows, (0, logprobs.shape[1] - rows.shape[1]))
         return self._weight * self._estimator(logprobs, padded.to(logprobs.device))
 
@@ -164,28 +157,34 @@ class KlInReward:
     group in which nothing else differs.
     """
 
-    def __init__(self, penalty: KlPenalty) -> None:
-        """`penalty` has the weight and the reference's log-probs; its estimator is not asked."""
-        self._penalty = penalty
+    def __init__(
+        self, reference_logprobs: Callable[[Sequence[TrainingSample]], list[Floats]], weight: KlSchedule
+    ) -> None:
+        self._reference_logprobs = reference_logprobs
+        self._weight_at = weight
+        self._weight = weight(0)
         self._mean = 0.0
 
     @property
     def weight(self) -> float:
         """That of the prepared step."""
-        return self._penalty.weight
+        return self._weight
 
     def weight_at(self, step: int) -> float:
         """As scheduled, and turned up by a controller."""
-        return self._penalty.weight_at(step)
+        return self._weight_at(step)
 
     def prepare(self, samples: Sequence[TrainingSample], step: int) -> list[TrainingSample]:
         """The samples, with what is taken off their rewards in the advantages of the fresh ones."""
-        self._penalty.prepare(samples, step)
+        self._weight = self._weight_at(step)
         self._mean = 0.0
-        fresh = [one for one in samples if one.draw.origin is Origin.FRESH]
-        if self.weight == 0.0 or not fresh:
+        fresh = _fresh(samples) if self._weight > 0 else []
+        if not fresh:
             return list(samples)
-        taken = {id(one): self.weight * self._divergence(one) for one in fresh}
+        taken = {
+            id(one): self._weight * _log_ratio(one, row)
+            for one, row in zip(fresh, self._reference_logprobs(fresh), strict=True)
+        }
         self._mean = float(np.mean(list(taken.values())))
         groups: dict[int, list[float]] = {}
         for one in fresh:
@@ -206,9 +205,14 @@ class KlInReward:
         """What was taken off a reward, in the mean over the fresh completions."""
         return {"reward/kl_penalty": self._mean}
 
-    def _divergence(self, one: TrainingSample) -> float:
-        sampled = one.draw.sample.completion.sampler_logprobs
-        return float((sampled - self._penalty.reference(one)).sum(dtype=np.float64))
+
+def _fresh(samples: Sequence[TrainingSample]) -> list[TrainingSample]:
+    return [one for one in samples if one.draw.origin is Origin.FRESH]
+
+
+def _log_ratio(one: TrainingSample, reference: Floats) -> float:
+    """log pi / pi_ref of the whole completion, pi the policy that sampled it."""
+    return float((one.draw.sample.completion.sampler_logprobs - reference).sum(dtype=np.float64))
 
 
 def _with_advantage(one: TrainingSample, advantage: float) -> TrainingSample:
@@ -252,5 +256,6 @@ def penalty_for(
         temperature=section.sampling.temperature,
         microbatch_tokens=context.recipe.compute.microbatch_tokens,
     )
-    placed = KlInReward(penalty) if section.kl_in == "reward" else penalty
-    return placed, [(reference, tower)]
+    if section.kl_in == "reward":
+        return KlInReward(penalty.reference_logprobs, penalty.weight_at), [(reference, tower)]
+    return penalty, [(reference, tower)]
