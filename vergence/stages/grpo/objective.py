@@ -88,8 +88,8 @@ def surrogate_objective(
         taught = batch.mask & _effective(samples, batch.mask.device)
         if bool(taught.any()):
             peaks["loss/ratio_max"] = result.ratio[taught].max()
-        if minibatch.unmoved and bool(fresh.any()):
-            gaps = sampler_gaps(samples, scores.logprobs, batch.mask)
+        gaps = sampler_gaps(samples, scores.logprobs, batch.mask) if minibatch.unmoved else []
+        if gaps:
             check_mean_gap([_member(one) for one in samples if one.draw.origin is Origin.FRESH], gaps, red_line)
             shares["integrity/sampler_gap"] = torch.tensor(sum(gaps) / len(drawn))
             peaks["integrity/sampler_gap_max"] = torch.tensor(max(gaps))
