@@ -106,6 +106,7 @@ def _mpo(name: str, P: int, C: int) -> Config:
     return Config(name, "mpo", P, C, 2, 4, 1, 1, 0.1, 1024, SIDES[P], None)
 
 
+# D1: dead groups are left out, since only rewards would be in the loss. D2: they take part in the KL penalty.
 CONFIGS = {
     config.name: config
     for config in (
@@ -116,7 +117,8 @@ CONFIGS = {
         _grpo("G5", 256, 256, beta=0.0),
         _grpo("G6", 256, 64, vocab=32768),
         _grpo("G7", 256, 64, parts=4, jpeg=(1280, 960)),
-        _grpo("D1", 256, 64, parts=4, dead=0.5),
+        _grpo("D1", 256, 64, parts=4, beta=0.0, dead=0.5),
+        _grpo("D2", 256, 64, parts=4, beta=0.04, dead=0.5),
         _mpo("M1", 256, 64),
         _mpo("M2", 1024, 64),
     )

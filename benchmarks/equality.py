@@ -32,15 +32,19 @@ SGD_RATE = 1e-2
 
 
 def settings_of(families: list[str]) -> "list[Setting]":
-    """Every case: GRPO with mu 1 and 2, with and without KL, and MPO, for each family."""
+    """Every case: GRPO with mu 1 and 2, with and without KL, and with KL over dead groups; and MPO; for each family."""
     from benchmarks.our_equality import Setting
 
     names = [name for name, family in TINY.items() if family in families]
     grpo = [("grpo", mu, beta) for mu in (1, 2) for beta in (0.0, 0.04)]
     return [
-        Setting(kind, name, mu, beta, "adamw", LEARNING_RATE)
+        Setting(kind, name, mu, beta, "adamw", LEARNING_RATE, completions)
         for name in names
-        for kind, mu, beta in [*grpo, ("mpo", 1, 0.1)]
+        for kind, mu, beta, completions in [
+            *((*one, "completions.jsonl") for one in grpo),
+            *(("grpo", mu, 0.04, "dead.jsonl") for mu in (1, 2)),
+            ("mpo", 1, 0.1, ""),
+        ]
     ]
 
 
@@ -89,7 +93,8 @@ def run_case(setting: "Setting", peer: Path, models: Path, folder: Path, *, reus
     """Both halves of one case; the row of the results."""
     from benchmarks.our_equality import our_record, peer_record
 
-    out = folder / f"{setting.name}-{setting.kind}-mu{setting.mu}-beta{setting.beta}-{setting.optimizer}"
+    dead = "-dead" * (setting.completions == "dead.jsonl")
+    out = folder / f"{setting.name}-{setting.kind}-mu{setting.mu}-beta{setting.beta}-{setting.optimizer}{dead}"
     if not (reuse and (out / "result.json").exists()):
         run_peer(setting, peer, models, out)
     ours, theirs = our_record(setting, models), peer_record(out)
@@ -121,6 +126,7 @@ def run_peer(setting: "Setting", peer: Path, models: Path, out: Path) -> None:
     vision = [] if setting.name == "tiny-llava" else ["--vision", str(peer.parent / f"{peer.name}-vision")]
     command = [str(peer / "bin/python"), "-m", "benchmarks.peer_equality", setting.kind, "--models", str(models)]
     command += ["--name", setting.name, "--mu", str(setting.mu), "--beta", str(setting.beta), *vision]
+    command += ["--completions", setting.completions] if setting.completions else []
     command += ["--optimizer", setting.optimizer, "--learning-rate", str(setting.learning_rate), "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"TQDM_DISABLE": "1"})
     if done.returncode:
@@ -143,11 +149,12 @@ def with_fallback(setting: "Setting", peer: Path, models: Path, folder: Path, *,
 
 def equality_table(rows: list[dict[str, Any]]) -> str:
     """Markdown: one line a case."""
-    head = ["model", "loss", "mu", "beta", "optimizer", "steps", *LIMITS, "of the movement", "result"]
+    head = ["model", "loss", "groups", "mu", "beta", "optimizer", "steps", *LIMITS, "of the movement", "result"]
     lines = [
         [
             row["name"].removeprefix("tiny-"),
             row["kind"].upper(),
+            {"dead.jsonl": "some dead", "": "-"}.get(row.get("completions", ""), "live"),
             str(row["mu"]) if row["kind"] == "grpo" else "-",
             f"{row['beta']:g}",
             row["optimizer"],
@@ -194,7 +201,8 @@ def main() -> None:
     models, folder = arguments.models.resolve(), arguments.folder.resolve()
     rows: list[dict[str, Any]] = []
     for setting in settings_of(arguments.families):
-        print(f"{setting.name} {setting.kind} mu={setting.mu} beta={setting.beta}", file=sys.stderr, flush=True)
+        about = f"{setting.name} {setting.kind} mu={setting.mu} beta={setting.beta} {setting.completions}"
+        print(about, file=sys.stderr, flush=True)
         rows += with_fallback(setting, arguments.peer, models, folder, reuse=arguments.reuse)
     print(equality_table(rows))
     from benchmarks.page import publish

@@ -12,6 +12,7 @@ Runs in either environment. Everything is a function of the configuration, of fi
                                     {"id", "chosen", "rejected", "chosen_ids", "rejected_ids"}
     FOLDER/data/G1/completions.jsonl  fixed completions for lane N, one prompt of one round a line, in training order:
                                     {"id", "round", "completion_ids": [[...], ...], "rewards": [...]}
+    FOLDER/data/tiny-llava/dead.jsonl  the same with several prompts a round, whose groups are dead or partly so
 
 A question is as long as it must be for the prompt to have exactly `prompt_tokens` tokens. `chosen_ids` ends in the end
 token and has exactly `completion_tokens` ids; `chosen` is its text without the end token, which the chat template adds.
@@ -47,6 +48,19 @@ TINY = {"tiny-llava": "llava", "tiny-internvl": "internvl", "tiny-qwen2_5_vl": "
 """Folder to family."""
 EQUALITY_ROUNDS = 4
 """How many rounds of fixed completions there are."""
+DEAD_REWARDS = {
+    "right": [1.0] * 8,
+    "wrong": [0.0] * 8,
+    "mixed": [1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+    "partly": [0.0, 1.0, 0.5, 0.5, 1.0, 0.0, 0.5, 0.5],
+}
+"""Rewards of a group by its kind; half of the completions of "partly" are at the mean, hence without advantage."""
+DEAD_ROUNDS = (
+    ("right", "wrong", "mixed", "partly"),
+    ("right", "wrong", "right", "wrong"),
+    ("wrong", "partly", "right", "mixed"),
+)
+"""The kinds of groups of each round of dead.jsonl: some dead, all dead, some dead."""
 _TINY_SIDE, _TINY_VOCAB, _TINY_PROBLEMS = 56, 1024, 4
 _SEED = 20261122
 _TEMPLATE = """\
@@ -351,9 +365,16 @@ def build_tiny_data(folder: Path) -> None:
         problems.append({"id": f"tiny-{index}", "question": question, "images": [f"{index}.png"], "answer": "-"})
         pairs.append({"id": f"tiny-{index}"} | _pair(_TINY_VOCAB, 16, random))
     fixed = [fixed_completions(row["id"], place, _TINY_VOCAB, 6, 16, 8) for place, row in enumerate(problems)]
+    dead = [
+        fixed_completions(problems[place]["id"], 100 + 10 * number + place, _TINY_VOCAB, 6, 16, 8)
+        | {"round": number, "rewards": DEAD_REWARDS[kind]}
+        for number, kinds in enumerate(DEAD_ROUNDS)
+        for place, kind in enumerate(kinds)
+    ]
     _write_lines(folder / "problems.jsonl", problems)
     _write_lines(folder / "pairs.jsonl", pairs)
     _write_lines(folder / "completions.jsonl", fixed)
+    _write_lines(folder / "dead.jsonl", dead)
 
 
 def fixed_completions(key: str, place: int, vocab: int, shortest: int, longest: int, count: int) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from benchmarks.ours_grpo import objective_of
 from benchmarks.ours_mpo import completion, objective_of_pairs, pair_of, referenced
 from benchmarks.ours_rounds import BETAS, CPU
 from benchmarks.peer import read_lines
-from vergence.advantage.judging import effective_samples, judge
+from vergence.advantage.judging import judge
+from vergence.buffer.fresh import fresh_draws, zero_advantage_draws
 from vergence.correction import stored_clip
 from vergence.data.problems import read_problems
 from vergence.loss.kl import k3
@@ -33,10 +34,11 @@ from vergence.model.logprobs import Head
 from vergence.model.parameters import Training, trainable_groups
 from vergence.model.policy import Policy, encode, load_policy
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
+from vergence.stages.grpo.logged import idle_length
 from vergence.stages.grpo.penalty import KlPenalty, NoPenalty, Penalty
 from vergence.stages.mpo.objective import Quality
 from vergence.stages.parts import logprobs_of
-from vergence.types import Completion, Doubles, Draw, Origin, Prompt, RolloutGroup, ScoredGroup, TrainingSample
+from vergence.types import Completion, Doubles, JudgedGroup, Prompt, RolloutGroup, ScoredGroup, TrainingSample
 from vergence.update.learner import Learner
 from vergence.update.minibatch import deal_groups, minibatches
 from vergence.update.schedule import constant
@@ -55,6 +57,8 @@ class Setting:
     beta: float
     optimizer: str
     learning_rate: float
+    completions: str
+    """File of the fixed completions, in the folder of the data; "" for pairs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,10 +134,13 @@ def _train_grpo(policy: Policy, learner: Learner, setting: Setting, models: Path
             microbatch_tokens=MICROBATCH_TOKENS,
         )
     objective = objective_of(policy, tower, penalty)
-    for number, lines in enumerate(rounds_of(models / "data" / setting.name)):
+    for number, lines in enumerate(rounds_of(models / "data" / setting.name / setting.completions)):
         prompts = _prompts(policy, models, setting.name, [line["id"] for line in lines])
         record.prompt_ids.extend(prompt.token_ids.tolist() for prompt in prompts)
-        samples = _samples(policy, tower, prompts, lines, record)
+        judged = _judged(policy, tower, prompts, lines)
+        record.advantages.append([float(value) for group in judged for value in group.advantages])
+        samples = _samples(judged, whole=setting.beta > 0)
+        places = sum(len(group.advantages) for group in judged)
         members = [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples]
         if number == 0 and setting.mu > 1:
             record.logprobs["old.0"] = pad([one.old_logprobs for one in samples])
@@ -143,9 +150,9 @@ def _train_grpo(policy: Policy, learner: Learner, setting: Setting, models: Path
         for _ in range(setting.mu):
             (whole,) = minibatches(
                 samples,
-                places=len(samples),
-                minibatch_size=len(samples),
-                idle_tokens=0.0,
+                places=places,
+                minibatch_size=places,
+                idle_tokens=idle_length(judged),
                 deal=deal_groups,
                 rng=np.random.default_rng(0),
             )
@@ -180,9 +187,9 @@ def _train_mpo(policy: Policy, learner: Learner, setting: Setting, models: Path,
         record.losses.append(learner.update(objective(pairs))["loss"])
 
 
-def rounds_of(data: Path) -> list[list[Mapping[str, Any]]]:
-    """The lines of completions.jsonl, round by round."""
-    lines = read_lines(data / "completions.jsonl")
+def rounds_of(file: Path) -> list[list[Mapping[str, Any]]]:
+    """The lines of a file of completions, round by round."""
+    lines = read_lines(file)
     return [list(group) for _, group in groupby(lines, key=lambda line: line["round"])]
 
 
@@ -191,12 +198,11 @@ def _prompts(policy: Policy, models: Path, name: str, ids: Sequence[str]) -> lis
     return [encode(policy, problems[key]) for key in ids]
 
 
-def _samples(
-    policy: Policy, tower: Tower, prompts: Sequence[Prompt], lines: Sequence[Mapping[str, Any]], record: Record
-) -> list[TrainingSample]:
-    """The round's completions as if they had just been sampled, judged and drawn: in the order of the file."""
-    samples = []
-    advantages: list[float] = []
+def _judged(
+    policy: Policy, tower: Tower, prompts: Sequence[Prompt], lines: Sequence[Mapping[str, Any]]
+) -> list[JudgedGroup]:
+    """The round's completions as if they had just been sampled and judged."""
+    groups = []
     for prompt, line in zip(prompts, lines, strict=True):
         bare = [completion(ids) for ids in line["completion_ids"]]
         rows = logprobs_of(
@@ -205,12 +211,16 @@ def _samples(
         known = tuple(completion(one.token_ids, row) for one, row in zip(bare, rows, strict=True))
         rewards = np.asarray(line["rewards"])
         components = {"accuracy": rewards}
-        scored = ScoredGroup(RolloutGroup(prompt, known), components, components, rewards, rewards)
-        (judged,) = judge([scored], unbiased)
-        advantages += judged.advantages.tolist()
-        samples += effective_samples([judged])
-    record.advantages.append(advantages)
-    return stored_clip()([Draw(sample, Origin.FRESH, 0) for sample in samples])
+        groups.append(ScoredGroup(RolloutGroup(prompt, known), components, components, rewards, rewards))
+    return judge(groups, unbiased)
+
+
+def _samples(judged: Sequence[JudgedGroup], *, whole: bool) -> list[TrainingSample]:
+    """What is drawn of them, in the order of the file: with a KL term all of them."""
+    draws = fresh_draws(judged) + (zero_advantage_draws(judged) if whole else [])
+    drawn = {id(draw.sample.completion): draw for draw in draws}
+    every = [one for group in judged for one in group.scored.group.completions]
+    return stored_clip()([drawn[id(one)] for one in every if id(one) in drawn])
 
 
 def _logprobs(policy: Policy, tower: Tower, members: Members) -> torch.Tensor:

@@ -26,11 +26,12 @@ from vergence.rollout.local import LocalGenerator
 from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
 from vergence.stages.budget import Budget
+from vergence.stages.grpo.denominators import of_sampler
 from vergence.stages.grpo.loop import GrpoParts, train_grpo
 from vergence.stages.grpo.objective import Objective, surrogate_objective
 from vergence.stages.grpo.penalty import KlPenalty, NoPenalty, Penalty
 from vergence.stages.oversight import Unwatched
-from vergence.stages.work import Passes, WorkDone, work_done
+from vergence.stages.work import WorkDone, work_done
 from vergence.types import Metrics, Problem, RolloutGroup, Sampling, ScoredGroup
 from vergence.update.learner import LossPart
 from vergence.update.minibatch import Minibatch, deal_groups
@@ -104,6 +105,8 @@ def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, d
         judge=lambda scored: judge(scored, group_normalised),
         selection=selection,
         correct=stored_clip(),
+        denominators=of_sampler,
+        whole_batch=lambda step: config.beta > 0,
         penalty=penalty,
         objective=_recorded(objective, clock),
         deal=deal_groups,
@@ -123,7 +126,7 @@ def run_grpo(config: Config, models: Path, folder: Path, clock: RoundClock, *, d
             steps=rounds,
             prompts_per_step=config.prompts,
             minibatch_size=config.prompts * config.completions,
-            passes=Passes(epochs=config.mu, reference=config.beta > 0, proximal=False),
+            epochs=config.mu,
             sampling=Sampling(
                 num_completions=config.completions, max_new_tokens=config.completion_tokens, temperature=1.0
             ),

@@ -219,7 +219,7 @@ def run_grpo(model: Path, data: Path, arguments: Any, output: str, record: Recor
     """Train TRL's GRPOTrainer on the file's completions; the trainer afterwards."""
     from trl import GRPOConfig, GRPOTrainer
 
-    rollouts = FixedRollouts(read_lines(data / "completions.jsonl"), record)
+    rollouts = FixedRollouts(read_lines(data / arguments.completions), record)
     prompts, size = len(rollouts.rounds[0]), len(rollouts.rounds[0][0]["completion_ids"])
     settings = GRPOConfig(
         **_settings(arguments, output),
@@ -329,6 +329,7 @@ def _parse() -> Any:
     parser.add_argument("--name", default="tiny-llava", help="folder of the model below MODELS, and of its data")
     parser.add_argument("--model", type=Path, help="default: MODELS/NAME")
     parser.add_argument("--data", type=Path, help="default: MODELS/data/NAME")
+    parser.add_argument("--completions", default="completions.jsonl", help="grpo: file in DATA")
     parser.add_argument("--mu", type=int, choices=(1, 2), default=1)
     parser.add_argument("--beta", type=float, help="default: 0.04 for grpo, 0.1 for mpo")
     parser.add_argument("--optimizer", choices=_OPTIMIZERS, default="adamw")

@@ -1,9 +1,14 @@
-"""Denominators and weights for samples that an older policy drew (R1V2 gives none; decoupled PPO, AReaL and verl).
+"""Denominators of the ratio, and weights for samples that an older policy drew (R1V2 gives neither).
 
-Fresh samples need no work: the policy that drew them is the one the clip is centred on.
+Fresh samples need no work as a rule: the policy that drew them is the one the clip is centred on, and the log-probs
+that came with them are its own, but for the rounding of decoding against training. Where bounds are so near to 1 that
+this rounding lies outside, denominators are recomputed by the pass that gives the numerators.
 
-    decoupled   old = pi_prox (recomputed now),  w = min(pi_prox / mu, limit)      mu: the policy that sampled
-    stored      old = mu (stored),               w = 1                             for clip, and for w / (w + b)
+    decoupled    old = pi_prox (recomputed now),  w = min(pi_prox / mu, limit)     mu: the policy that sampled
+    stored       old = mu (stored),               w = 1                            for clip, and for w / (w + b)
+    recomputed   as decoupled; fresh samples too: old = pi_prox, w = 1             for bounds near 1 (GSPO)
+
+Sources: decoupled PPO, AReaL and verl.
 
 The ratio pi_prox / mu is that of a token, or the product over all tokens of the completion. Only the latter makes the
 mean over mu equal the gradient under pi_prox for completions of several tokens: the ratio of a token alone leaves out
@@ -44,18 +49,25 @@ def decoupled(proximal: Proximal, limit: float, level: Level = per_token) -> Cor
 
     def correct(draws: Sequence[Draw]) -> list[TrainingSample]:
         replayed = [draw for draw in draws if draw.origin is Origin.REPLAY]
-        recomputed = iter(proximal(replayed) if replayed else [])
-        samples = []
-        for draw in draws:
-            behaviour = draw.sample.completion.sampler_logprobs
-            if draw.origin is Origin.FRESH:
-                samples.append(TrainingSample(draw, behaviour, np.ones_like(behaviour)))
-            else:
-                now = next(recomputed)
-                weights = level(now - behaviour)
-                truncated = int((weights > limit).sum())
-                samples.append(TrainingSample(draw, now, np.minimum(weights, limit), truncated))
-        return samples
+        rows = iter(proximal(replayed) if replayed else [])
+        return [
+            _as_sampled(draw) if draw.origin is Origin.FRESH else _weighted(draw, next(rows), limit, level)
+            for draw in draws
+        ]
+
+    return correct
+
+
+def recomputed(proximal: Proximal, limit: float, level: Level = per_token) -> Correction:
+    """`decoupled`, with the denominators of fresh samples recomputed too; their weight is 1."""
+
+    def correct(draws: Sequence[Draw]) -> list[TrainingSample]:
+        return [
+            TrainingSample(draw, now, np.ones_like(now))
+            if draw.origin is Origin.FRESH
+            else _weighted(draw, now, limit, level)
+            for draw, now in zip(draws, proximal(draws), strict=True)
+        ]
 
     return correct
 
@@ -66,17 +78,17 @@ def stored_clip() -> Correction:
     With the clipped surrogate that is the plainest reading of the paper; the surrogate w / (w + b) needs no more.
     """
 
-    def correct(draws: Sequence[Draw]) -> list[TrainingSample]:
-        return [
-            TrainingSample(
-                draw,
-                draw.sample.completion.sampler_logprobs,
-                np.ones_like(draw.sample.completion.sampler_logprobs),
-            )
-            for draw in draws
-        ]
+    return lambda draws: [_as_sampled(draw) for draw in draws]
 
-    return correct
+
+def _as_sampled(draw: Draw) -> TrainingSample:
+    behaviour = draw.sample.completion.sampler_logprobs
+    return TrainingSample(draw, behaviour, np.ones_like(behaviour))
+
+
+def _weighted(draw: Draw, now: Floats, limit: float, level: Level) -> TrainingSample:
+    weights = level(now - draw.sample.completion.sampler_logprobs)
+    return TrainingSample(draw, now, np.minimum(weights, limit), int((weights > limit).sum()))
 
 
 def correction_metrics(samples: Sequence[TrainingSample]) -> Metrics:

@@ -7,7 +7,7 @@
     │   ├── ModelError        a model directory, or two parts that do not fit
     │   └── DirectoryError    a run directory, or one of features, that cannot be used as asked
     └── RunError              the input was right and the run failed        exit code 1
-        ├── NonFiniteError    a loss, a gradient or a preference score is not a number
+        ├── NonFiniteError    a loss, a gradient or a preference score is not a number, or a reward overflows
         ├── SelfCheckError    the shared-prompt computation and the plain one disagree
         ├── IntegrityError    a picture was lost, swapped or changed on its way to the model
         └── ParityError       an assembled model does not compute what its parents computed
@@ -49,7 +49,7 @@ class RunError(VergenceError):
 
 
 class NonFiniteError(RunError):
-    """A loss, a gradient norm or a preference score is infinite or not a number."""
+    """A loss, a gradient norm or a preference score is infinite or not a number, or a reward too large to compute."""
 
 
 class SelfCheckError(RunError):

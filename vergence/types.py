@@ -246,7 +246,7 @@ class JudgedGroup:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One completion that can teach: what the buffer keeps."""
+    """One completion with its advantage: what the buffer keeps where that is not zero."""
 
     prompt: Prompt
     completion: Completion
@@ -264,6 +264,9 @@ class Draw:
     """Policy versions between sampling and this update; 0 when fresh."""
     uses: int = 0
     """How often the sample has been replayed, this time included; 0 when fresh."""
+    effective: bool = True
+    """Whether rewards give the sample an advantage. A fresh completion without one is in an update only for what every
+    fresh completion takes part in, the KL penalty and the entropy bonus, and fills no place of the batch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -277,6 +280,11 @@ class TrainingSample:
     """[T] off-policy correction; 1.0 when the sample is fresh."""
     truncated: int = 0
     """Tokens whose weight would have been larger than the correction's limit."""
+
+    @property
+    def recomputed(self) -> bool:
+        """Whether a pass of its own gave the denominators; else they came with the completion."""
+        return self.old_logprobs is not self.draw.sample.completion.sampler_logprobs
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ from vergence.stages.grpo.entropy import AdaptiveEntropy, FixedEntropy
 from vergence.stages.grpo.objective import surrogate_objective
 from vergence.stages.grpo.penalty import KlPenalty, NoPenalty
 from vergence.types import Draw, Origin, Sample, TrainingSample
-from vergence.update.minibatch import Minibatch
+from vergence.update.minibatch import Minibatch, deal_samples, minibatches
 
 LENGTHS = [[5, 1, 9], [3], [12, 7, 2, 4]]
 ADVANTAGES = [0.7, -1.1, 0.4, 0.9, -0.3, 1.2, -0.9, 0.5]
@@ -153,13 +153,14 @@ def test_loss_and_gradient_are_those_of_the_formula(batch, name: str) -> None:
     loss, gradient, metrics, parts = outcome(policy, objective, samples)
     assert parts > 1
     total, offset = torch.zeros(()), 0.0
+    fresh = sum(len(one.old_logprobs) for one in samples if one.draw.origin is Origin.FRESH)
     for index, one in enumerate(samples):
         logprobs, entropies = plain(policy, one.draw.sample.prompt, one.draw.sample.completion)
         for place, old in enumerate(one.old_logprobs):
             ratio = (logprobs[place] - float(old)).exp()
             share = float(one.weights[place]) / divisor(reduce, len(logprobs))
             value = share * term(ratio, ADVANTAGES[index], REPLAYED[index])
-            total = total + value - bonus * entropies[place] / divisor(reduce, len(logprobs))
+            total = total + value - (0.0 if REPLAYED[index] else bonus / fresh) * entropies[place]
             if name == "CISPO":  # its value is A log pi, and the formula above has A log rho: they differ by a constant
                 offset += share * -hold(ratio, 1.0, 0.25) * ADVANTAGES[index] * float(old)
     assert_same(policy, total, loss - offset, gradient)
@@ -184,11 +185,20 @@ def test_gspo_is_its_formula_over_sequences(batch) -> None:
     )
 
 
-def test_the_kl_penalty_follows_its_schedule(batch) -> None:
-    """At step 2 of GRPO-D from 0.1 to 0.3: 0.1; and the mean of what it adds is logged."""
+IDLE = (2, 6)
+"""Fresh ones that rewards give no advantage."""
+
+
+@pytest.mark.parametrize("reduce", [token_mean, sequence_mean, constant_length(LONGEST)], ids=["token", "seq", "const"])
+def test_the_kl_penalty_is_a_mean_over_fresh_completions_whatever_their_advantage(batch, reduce) -> None:
+    """At step 2 of GRPO-D from 0.1 to 0.3: 0.1; replayed samples have no part in it, those without advantage have,
+    and the mean of what it adds is logged."""
     policy, samples = batch
-    with torch.no_grad():
-        reference = [one.draw.sample.completion.sampler_logprobs for one in samples]
+    for place in IDLE:
+        one = samples[place].draw
+        samples[place] = replace(
+            samples[place], draw=replace(one, sample=replace(one.sample, advantage=0.0), effective=False)
+        )
     penalty = KlPenalty(
         policy,
         CachedTower(policy),
@@ -199,26 +209,76 @@ def test_the_kl_penalty_follows_its_schedule(batch) -> None:
     )
     penalty.prepare(samples, 2)
     assert pytest.approx(0.1) == penalty.weight
-    moved = {}
-    for one, row in zip(samples, reference, strict=True):  # another reference than the policy itself
-        known = plain(policy, one.draw.sample.prompt, one.draw.sample.completion)[0].detach().numpy()
-        moved[id(one.draw.sample.completion)] = (known + 0.2 * np.cos(np.arange(len(row)))).astype(np.float32)
-    penalty._known = moved
-    objective = objective_of(policy, clipped(0.2, 0.2), token_mean, 60, penalty=penalty)
-    loss, gradient, metrics, _ = outcome(policy, objective, samples)
+    assert {index for index, replayed in enumerate(REPLAYED) if not replayed} == {
+        index for index, one in enumerate(samples) if id(one.draw.sample.completion) in penalty._known
+    }
+    for one in samples:  # another reference than the policy itself
+        if one.draw.origin is Origin.FRESH:
+            known = penalty._known[id(one.draw.sample.completion)]
+            penalty._known[id(one.draw.sample.completion)] = (known + 0.2 * np.cos(np.arange(len(known)))).astype(
+                np.float32
+            )
+    objective = objective_of(policy, clipped(0.2, 0.2), reduce, 60, penalty=penalty)
+    loss, gradient, metrics, parts = outcome(policy, objective, samples)
+    assert parts > 1
+    drawn = [one for one, replayed in zip(samples, REPLAYED, strict=True) if not replayed]
+    tokens = sum(len(one.old_logprobs) for one in drawn)
     total, added = torch.zeros(()), 0.0
     for index, one in enumerate(samples):
         logprobs, _ = plain(policy, one.draw.sample.prompt, one.draw.sample.completion)
+        length = len(logprobs)
         for place, old in enumerate(one.old_logprobs):
-            d = float(moved[id(one.draw.sample.completion)][place]) - logprobs[place]
-            ratio = (logprobs[place] - float(old)).exp()
-            surrogate = float(one.weights[place]) * clipped_term(0.2, 0.2)(ratio, ADVANTAGES[index], False)
-            total = total + (surrogate + 0.1 * (d.exp() - d - 1)) / TOKENS
-            added += float(0.1 * (d.exp() - d - 1).detach())
+            if index not in IDLE:
+                ratio = (logprobs[place] - float(old)).exp()
+                surrogate = float(one.weights[place]) * clipped_term(0.2, 0.2)(ratio, ADVANTAGES[index], False)
+                total = total + surrogate / divisor(reduce, length)
+            if not REPLAYED[index]:
+                d = float(penalty._known[id(one.draw.sample.completion)][place]) - logprobs[place]
+                count = {token_mean: tokens, sequence_mean: len(drawn) * length}.get(reduce, len(drawn) * LONGEST)
+                total = total + 0.1 * (d.exp() - d - 1) / count
+                added += float(0.1 * (d.exp() - d - 1).detach())
     assert_same(policy, total, loss, gradient)
-    tokens = sum(len(one.old_logprobs) for one in samples)
     assert pytest.approx(added / tokens, rel=1e-3) == metrics["loss/penalty"]
     assert pytest.approx(0.1) == metrics["loss/kl_weight"]
+
+
+def test_three_dead_groups_of_four_do_not_weaken_the_brake(batch) -> None:
+    """Each token's KL is 1, so the mean is 1: it was 0.25 of it that was left where three groups of four were dead."""
+    policy, samples = batch
+    dead = [
+        replace(one, draw=replace(one.draw, origin=Origin.FRESH, effective=place == 0))
+        for place, one in enumerate(samples[:4])
+    ]
+    dead = [replace(one, draw=replace(one.draw, sample=replace(one.draw.sample, advantage=0.0))) for one in dead]
+    (whole,) = minibatches(
+        dead, places=4, minibatch_size=4, idle_tokens=5.0, deal=deal_samples, rng=np.random.default_rng(0)
+    )
+    penalty = KlPenalty(
+        policy,
+        CachedTower(policy),
+        weight=lambda step: 1.0,
+        estimator=lambda logprobs, reference: torch.ones_like(logprobs),
+        temperature=1.0,
+        microbatch_tokens=60,
+    )
+    penalty.prepare(dead, 0)
+    (part,) = [one() for one in objective_of(policy, clipped(0.2, 0.2), token_mean, 10_000, penalty=penalty)(whole)]
+    assert pytest.approx(1.0) == part.loss.item()
+    assert pytest.approx(1.0) == part.metrics["loss/penalty"].item()
+
+
+def test_figures_of_the_surrogate_leave_out_what_has_no_advantage(batch) -> None:
+    """With completions without advantage beside them, clipped tokens and entropies are shares of the same tokens; and
+    nothing is said of them where there is nothing else."""
+    policy, samples = batch
+    objective = objective_of(policy, clipped(0.1, 0.1), token_mean, 60)
+    alone = outcome(policy, objective, samples[:5])[2]
+    others = [replace(one, draw=replace(one.draw, origin=Origin.FRESH, effective=False)) for one in samples[5:]]
+    beside = outcome(policy, objective, [*samples[:5], *others])[2]
+    names = {name for name in alone if name.startswith(("loss/clip", "loss/ratio"))} | {"loss/entropy"}
+    assert len(names) == 9
+    assert pytest.approx({name: alone[name] for name in names}, rel=1e-4) == {name: beside[name] for name in names}
+    assert not names & outcome(policy, objective, others)[2].keys()
 
 
 def test_a_penalty_of_weight_zero_computes_nothing(batch) -> None:
@@ -273,10 +333,14 @@ def test_without_a_critical_token_there_is_no_such_metric(batch) -> None:
 
 
 def test_the_adaptive_weight_answers_to_the_entropy_of_the_update_before(batch) -> None:
-    """Target above the policy's entropy: 0 at first, then one step more with every update; below it: 0 throughout."""
+    """Target above the policy's entropy: 0 at first, then one step more with every update; below it: 0 throughout.
+    It is the entropy of fresh completions, which the bonus counts for."""
     policy, samples = batch
     with torch.no_grad():
         every = torch.cat([plain(policy, one.draw.sample.prompt, one.draw.sample.completion)[1] for one in samples])
+    every = every[
+        ~torch.tensor([replayed for one, replayed in zip(samples, REPLAYED, strict=True) for _ in one.weights])
+    ]
     for factor, expected in ((1.01, [0.0, 0.01, 0.02, 0.02]), (0.99, [0.0] * 4)):
         weight = AdaptiveEntropy(target=float(every.mean()) * factor, step=0.01, largest=0.02)
         objective = objective_of(policy, clipped(0.2, 0.2), token_mean, 60, entropy_weight=weight)

@@ -17,10 +17,13 @@ from vergence.buffer.episode import EpisodeBuffer
 from vergence.buffer.fresh import DropDead, PlainGrpo
 from vergence.buffer.mixed import MixedAdvantages, StaleAdvantages
 from vergence.buffer.selective import BufferLimits, SampleBuffer, lowest_first, oldest_first
-from vergence.correction import decoupled, per_sequence, per_token, stored_clip
+from vergence.correction import decoupled, per_sequence, per_token, recomputed, stored_clip
 from vergence.data.problems import Problems
+from vergence.errors import IntegrityError
+from vergence.loss.kl import k3
 from vergence.loss.policy_gradient import by_origin, clipped, shaped
 from vergence.loss.reduce import sequence_mean, token_mean
+from vergence.loss.sequence_ratio import gspo
 from vergence.model.batch import collate
 from vergence.model.forward import token_scores
 from vergence.model.parameters import Training, trainable_groups
@@ -35,12 +38,13 @@ from vergence.run.progress import Progress, Verbosity
 from vergence.run.stage_run import StageRun
 from vergence.scoring.scorer import PreferenceScorer
 from vergence.stages.budget import Budget
+from vergence.stages.grpo.denominators import of_learner, of_sampler
+from vergence.stages.grpo.entropy import NO_BONUS, FixedEntropy
 from vergence.stages.grpo.loop import GrpoParts, train_grpo
 from vergence.stages.grpo.objective import surrogate_objective
-from vergence.stages.grpo.penalty import NoPenalty
-from vergence.stages.oversight import Unwatched
+from vergence.stages.grpo.penalty import KlInReward, KlPenalty, NoPenalty
 from vergence.stages.parts import logprobs_of
-from vergence.stages.work import Passes, work_done
+from vergence.stages.work import work_done
 from vergence.types import Sampling, ScoredGroup
 from vergence.update.learner import Learner
 from vergence.update.minibatch import deal_samples
@@ -68,6 +72,28 @@ class EvenReward:
         return scored
 
 
+class Between:
+    """Watches nothing, and calls a function between two steps, where a controller acts."""
+
+    ended = False
+
+    def __init__(self, call):
+        self._call = call
+
+    def before_updates(self, step, scored):
+        return {}
+
+    def after_updates(self, step, steps):
+        self._call(step)
+        return {}
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
 def train(
     policy,
     problems,
@@ -83,8 +109,20 @@ def train(
     live=False,
     minibatch_size=8,
     deal=deal_samples,
+    epochs=1,
+    reduce=token_mean,
+    generate=lambda made: made,
+    penalty=None,
+    bonus=NO_BONUS,
+    own=False,
+    red_line=math.inf,
+    between=lambda step: None,
 ):
-    """A few steps of the real loop; returns the rows it logged."""
+    """A few steps of the real loop; returns the rows it logged.
+
+    `generate` makes another generator of the local one; `between` is called between two steps.
+    """
+    penalty = penalty or NoPenalty()
     roles = {
         "vision": Training(not live, learning_rate, 0.0),
         "adapter": Training(False, learning_rate, 0.0),
@@ -105,27 +143,32 @@ def train(
     budget = Budget(tokens=math.inf, cpu_seconds=math.inf)
     parts = GrpoParts(
         problems=Problems(tuple(problems), 0),
-        generator=LocalGenerator(policy, tower),
+        generator=generate(LocalGenerator(policy, tower)),
         reward=EvenReward(blind_after),
         judge=lambda scored: judge(scored, group_normalised),
         selection=selection,
-        correct=decoupled(proximal, 2.0, level) if correction == "decoupled" else stored_clip(),
-        penalty=NoPenalty(),
+        correct=decoupled(proximal, 2.0, level) if correction == "decoupled" and not own else stored_clip(),
+        denominators=of_learner(recomputed(proximal, 2.0, level)) if own else of_sampler,
+        whole_batch=lambda step: bonus is not NO_BONUS or penalty.weight_at(step) > 0,
+        penalty=penalty,
         objective=surrogate_objective(
             policy,
             tower,
             temperature=1.0,
             surrogate=surrogate,
-            reduce=token_mean,
-            penalty=NoPenalty(),
+            reduce=reduce,
+            penalty=penalty,
+            entropy_weight=bonus,
             microbatch_tokens=10_000,
+            own_denominators=own,
+            red_line=red_line,
             check=lambda members: compare_with_plain(policy, tower, members, temperature=1.0),
         ),
         deal=deal,
         meter=policy.meter,
         work_done=work_done([policy.meter], [tower]),
         learner=learner,
-        oversight=Unwatched(),
+        oversight=Between(between),
         budget=budget,
         stateful={"learner": learner, "selection": selection, "budget": budget},
     )
@@ -145,7 +188,7 @@ def train(
             steps=steps,
             prompts_per_step=4,
             minibatch_size=minibatch_size,
-            passes=Passes(epochs=1, reference=False, proximal=correction == "decoupled"),
+            epochs=epochs,
             sampling=SAMPLING,
             rollouts_every=100,
         )
@@ -338,6 +381,220 @@ def test_one_update_has_the_gradient_of_the_formula_written_out_plainly(fresh_po
     weight = policy.model.model.multi_modal_projector.linear_2.weight
     ours, theirs = (torch.autograd.grad(value, weight)[0] for value in (part.loss, total))
     assert torch.allclose(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+class Heard:
+    """A generator whose groups are kept, and whose log-probs are shifted: a sampler that computes otherwise."""
+
+    def __init__(self, within, shift=0.0):
+        self.groups = []
+        self._within = within
+        self._shift = np.float32(shift)
+
+    def generate(self, problems, sampling, *, seed, version):
+        groups = self._within.generate(problems, sampling, seed=seed, version=version)
+        groups = [
+            replace(
+                group,
+                completions=tuple(
+                    replace(one, sampler_logprobs=one.sampler_logprobs + self._shift) for one in group.completions
+                ),
+            )
+            for group in groups
+        ]
+        self.groups += groups
+        return groups
+
+
+def listening(heard, shift=0.0):
+    """For `generate` of `train`: what was generated is in `heard` afterwards."""
+
+    def around(made):
+        heard.append(Heard(made, shift))
+        return heard[0]
+
+    return around
+
+
+@pytest.fixture
+def reference(fresh_policy, tmp_path):
+    """Another policy than the one that is trained, so that there is a divergence."""
+    other = load_policy(tmp_path / "policy", CPU)
+    with torch.no_grad():
+        other.model.get_output_embeddings().weight.mul_(0.9)
+    return other
+
+
+def held_by(reference, weight):
+    return KlPenalty(
+        reference, CachedTower(reference), weight=weight, estimator=k3, temperature=1.0, microbatch_tokens=10_000
+    )
+
+
+def one_by_one(policy, groups):
+    """Log-probs and entropies of every completion, each by itself."""
+    tower = CachedTower(policy)
+    for group in groups:
+        for one in group.completions:
+            with torch.no_grad():
+                scores = token_scores(policy, collate([(group.prompt, one)], CPU), temperature=1.0, tower=tower)
+            yield scores.logprobs[0].double(), scores.entropy[0].double()
+
+
+@pytest.mark.parametrize("selection", [PlainGrpo(), kept(64), EpisodeBuffer(exponent=1.0, episode=99)])
+def test_dead_groups_hold_the_policy_from_the_step_on_in_which_a_weight_is_turned_up(
+    fresh_policy, reference, tmp_path, selection
+):
+    """Every group is dead. Nothing is computed while the weight is 0; turned up to 0.5 behind the first step, the loss
+    of the second is 0.5 times the mean of k3 over the tokens of all 16 completions."""
+    policy, problems = fresh_policy
+    weights, heard = [0.0], []
+    rows = train(
+        policy,
+        problems,
+        tmp_path,
+        steps=2,
+        selection=selection,
+        blind_after=0,
+        learning_rate=0.0,
+        minibatch_size=16,
+        generate=listening(heard),
+        penalty=held_by(reference, lambda step: weights[-1]),
+        between=lambda step: weights.append(0.5),
+    )
+    assert [row["updates"] for row in rows] == [0.0, 1.0]
+    assert [row["effective/batch"] for row in rows] == [0.0, 0.0]
+    groups = heard[0].groups[4:]
+    ours, theirs = (torch.cat([one for one, _ in one_by_one(model, groups)]) for model in (policy, reference))
+    difference = theirs - ours
+    expected = 0.5 * float((difference.exp() - difference - 1).mean())
+    assert expected > 1e-4
+    assert rows[1]["loss"] == pytest.approx(expected, rel=1e-3)
+    assert rows[1]["loss/penalty"] == pytest.approx(expected, rel=1e-3)
+    assert rows[1]["gradient_norm"] > 0
+    assert "loss/clip_fraction" not in rows[1]
+
+
+@pytest.mark.parametrize("selection", [DropDead(), DynamicSampling(groups=4, max_batches=2)])
+def test_what_is_dropped_out_of_the_batch_is_in_no_term(fresh_policy, reference, tmp_path, selection):
+    policy, problems = fresh_policy
+    penalty = held_by(reference, lambda step: 0.5)
+    rows = train(policy, problems, tmp_path, steps=1, selection=selection, blind_after=0, penalty=penalty)
+    assert rows[0]["updates"] == 0.0
+
+
+def test_an_entropy_bonus_is_paid_for_dead_groups_too(fresh_policy, tmp_path):
+    policy, problems = fresh_policy
+    heard = []
+    rows = train(
+        policy,
+        problems,
+        tmp_path,
+        steps=1,
+        selection=PlainGrpo(),
+        blind_after=0,
+        learning_rate=0.0,
+        minibatch_size=16,
+        generate=listening(heard),
+        bonus=FixedEntropy(0.1),
+    )
+    entropies = torch.cat([entropy for _, entropy in one_by_one(policy, heard[0].groups)])
+    assert rows[0]["loss"] == pytest.approx(-0.1 * float(entropies.mean()), rel=1e-4)
+    assert rows[0]["gradient_norm"] > 0
+
+
+def test_kl_in_the_reward_teaches_in_dead_groups(fresh_policy, reference, tmp_path):
+    """An unmoved policy has ratio 1, so the loss is minus the mean over tokens of the advantages; those are what the
+    whole completion's log-ratio takes off, against the mean of its group."""
+    policy, problems = fresh_policy
+    heard = []
+    rows = train(
+        policy,
+        problems,
+        tmp_path,
+        steps=1,
+        selection=PlainGrpo(),
+        blind_after=0,
+        learning_rate=0.0,
+        minibatch_size=16,
+        generate=listening(heard),
+        penalty=KlInReward(held_by(reference, lambda step: 0.5).reference_logprobs, lambda step: 0.5),
+    )
+    groups = heard[0].groups
+    rows_of = [[one for one, _ in one_by_one(model, groups)] for model in (policy, reference)]
+    taken = [0.5 * float((ours - theirs).sum()) for ours, theirs in zip(*rows_of, strict=True)]
+    lengths = [len(one) for one in rows_of[0]]
+    advantages = [sum(taken[place // 4 * 4 :][:4]) / 4 - value for place, value in enumerate(taken)]
+    expected = -sum(one * length for one, length in zip(advantages, lengths, strict=True)) / sum(lengths)
+    assert max(map(abs, advantages)) > 1e-2
+    assert rows[0]["loss"] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+    assert rows[0]["reward/kl_penalty"] == pytest.approx(sum(taken) / 16, rel=1e-3)
+    assert rows[0]["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_before_any_update_no_sequence_lies_outside_the_bounds_of_gspo(fresh_policy, tmp_path, dtype, epochs):
+    """With weights that stand still no update has been made, and nothing may be clipped, in no minibatch of no epoch.
+    The sampler is shifted by 1e-3 a token on purpose, three times the bounds: against its log-probs all are outside."""
+    policy, problems = fresh_policy
+    policy = replace(policy, compute_dtype=dtype)
+    shares = {}
+    for own in (True, False):
+        rows = train(
+            policy,
+            problems,
+            tmp_path / str(own),
+            steps=2,
+            selection=kept(64),
+            learning_rate=0.0,
+            surrogate=gspo(3e-4, 4e-4),
+            reduce=sequence_mean,
+            epochs=epochs,
+            own=own,
+            generate=listening([], -1e-3),
+        )
+        shares[own] = max(row["loss/clip_fraction"] for row in rows)
+    assert rows[1]["buffer/replay_share"] > 0
+    assert shares[True] == 0.0
+    assert shares[False] > 0.2
+
+
+def test_in_the_first_update_of_a_step_the_ratio_is_exactly_one(fresh_policy, tmp_path):
+    """Its denominators are its numerators, whatever the sampler says; no pass is made for them."""
+    policy, problems = fresh_policy
+    rows = train(
+        policy,
+        problems,
+        tmp_path,
+        steps=2,
+        selection=PlainGrpo(),
+        minibatch_size=16,
+        surrogate=gspo(3e-4, 4e-4),
+        reduce=sequence_mean,
+        own=True,
+        generate=listening([], 0.04),
+    )
+    assert [row["loss/ratio_mean"] for row in rows] == [1.0, 1.0]
+    assert [row["loss/ratio_max"] for row in rows] == [1.0, 1.0]
+    assert [row["loss/clip_fraction"] for row in rows] == [0.0, 0.0]
+
+
+def test_the_gap_between_sampler_and_learner_is_logged_and_has_a_limit(fresh_policy, tmp_path):
+    """Shifted by 0.02 nats, the gap is 0.02 in the first update; later ones, which have moved, do not count."""
+    policy, problems = fresh_policy
+    options = {"selection": PlainGrpo(), "generate": listening([], 0.02), "learning_rate": 1e-2}
+    rows = train(policy, problems, tmp_path / "below", steps=1, red_line=0.03, **options)
+    assert rows[0]["updates"] == 2.0
+    assert rows[0]["integrity/sampler_gap"] == pytest.approx(0.02, abs=1e-4)
+    assert rows[0]["integrity/sampler_gap_max"] == pytest.approx(0.02, abs=1e-4)
+
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    options["generate"] = listening([], 0.05)
+    with pytest.raises(IntegrityError, match=r"differ by 0\.05 nats .* most in problem train-\d") as error:
+        train(policy, problems, tmp_path / "above", steps=1, red_line=0.03, **options)
+    assert "\n" not in str(error.value)
+    assert all(torch.equal(before[name], value) for name, value in policy.model.state_dict().items()), "nothing learnt"
 
 
 def test_computing_in_bfloat16_stays_close_and_still_learns(fresh_policy, tmp_path):

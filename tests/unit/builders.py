@@ -80,6 +80,7 @@ def scored(
     terms: Mapping[str, Sequence[float]] | None = None,
     texts: Sequence[str | Completion] | None = None,
     failed: Sequence[int] = (),
+    name: str = "p",
 ) -> ScoredGroup:
     """A scored group; without `rewards` the rules are the whole reward, and without components they are accuracy.
 
@@ -90,7 +91,7 @@ def scored(
     whole = rules if rewards is None else doubles(rewards)
     two = {"accuracy": rules} if rewards is None else {"accuracy": rules, "preference": whole - rules}
     made = ScoredGroup(
-        group(texts or [f"answer {index}" for index in range(len(rule_rewards))]),
+        group(texts or [f"answer {index}" for index in range(len(rule_rewards))], name=name),
         {name: doubles(values) for name, values in (components or {"accuracy": rule_rewards}).items()},
         two if terms is None else {name: doubles(values) for name, values in terms.items()},
         rules,
@@ -151,13 +152,15 @@ def sample(
     return Sample(of or prompt(name), completion(text, logprobs=logprobs, version=version), advantage, reward)
 
 
-def draw(of: Sample | None = None, origin: Origin = Origin.FRESH, age: int = 0) -> Draw:
-    return Draw(of or sample(), origin, age)
+def draw(of: Sample | None = None, origin: Origin = Origin.FRESH, age: int = 0, *, effective: bool = True) -> Draw:
+    return Draw(of or sample(), origin, age, effective=effective)
 
 
-def training_sample(advantage: float, logprobs: Sequence[float], weights: Sequence[float] = ()) -> TrainingSample:
+def training_sample(
+    advantage: float, logprobs: Sequence[float], weights: Sequence[float] = (), *, effective: bool = True
+) -> TrainingSample:
     """Fresh, with weights of 1 unless others are given."""
-    one = draw(sample(advantage, logprobs=logprobs))
+    one = draw(sample(advantage, logprobs=logprobs), effective=effective)
     return TrainingSample(
         one, np.array(logprobs, np.float32), np.array(weights or [1.0] * len(logprobs), dtype=np.float32)
     )

@@ -181,7 +181,12 @@ def test_sgd_decides_only_where_it_was_asked_and_agreed():
 
 def test_publishing_keeps_what_was_written_by_hand(tmp_path):
     results, page = tmp_path / "results.json", tmp_path / "docs" / "speed.md"
-    configs = {"G1": entry(3.0), "D1": entry(5.0), "M1": entry(2.0, reference_once_wall=0.2, reference_once_cpu=0.2)}
+    configs = {
+        "G1": entry(3.0),
+        "D1": entry(5.0),
+        "D2": entry(4.0),
+        "M1": entry(2.0, reference_once_wall=0.2, reference_once_cpu=0.2),
+    }
     for name, figures in configs.items():
         publish(results, page, lambda old, n=name, f=figures: with_config(old, n, f))
     text = page.read_text()
@@ -190,8 +195,10 @@ def test_publishing_keeps_what_was_written_by_hand(tmp_path):
     assert by_hand(page.read_text()) == "## Digits\n\nfaster"
     assert json.loads(results.read_text())["configs"].keys() == configs.keys()
     first, second = page.read_text().split("## Half of the groups without a signal")
+    assert "P=256 C=64 mu=1 beta=0 1k 4 prompts 50% dead" in second
     assert "P=256 C=64 mu=1 beta=0.04 1k 4 prompts 50% dead" in second
-    assert "D1" not in first
+    assert "| D1 |" not in first
+    assert "| D2 |" not in first
 
 
 def test_a_page_without_any_figure_says_so():

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from vergence.correction import Proximal, correction_metrics, decoupled, per_sequence, per_token, stored_clip
+from vergence.correction import (
+    Proximal,
+    correction_metrics,
+    decoupled,
+    per_sequence,
+    per_token,
+    recomputed,
+    stored_clip,
+)
 from vergence.types import Draw, Origin
 
 from .builders import draw, sample
@@ -83,6 +91,23 @@ def test_recomputed_logprobs_go_to_the_replayed_samples_in_order() -> None:
     assert [pytest.approx([1.0]), pytest.approx([half]), pytest.approx([1.0]), pytest.approx([half, more])] == [
         one.weights.tolist() for one in result
     ]
+
+
+def test_recomputed_denominators_are_those_of_now_for_fresh_samples_too() -> None:
+    """Fresh: weight 1 whatever sampling said. Replayed: e^(-2.5 + 2), and e^(-1 + 4) held at 2."""
+
+    def proximal(draws: Sequence[Draw]) -> list[np.ndarray]:
+        assert [Origin.FRESH, Origin.REPLAY] == [one.origin for one in draws]
+        return [np.array([-0.5, -1.5], np.float32), np.array([-2.5, -1.0], np.float32)]
+
+    ours, theirs = recomputed(proximal, 2.0)([fresh(-0.25, -1.0), replay(-2.0, -4.0)])
+    assert ([-0.5, -1.5], [1.0, 1.0]) == (ours.old_logprobs.tolist(), ours.weights.tolist())
+    assert [-2.5, -1.0] == theirs.old_logprobs.tolist()
+    assert pytest.approx([math.exp(-0.5), 2.0]) == theirs.weights.tolist()
+    assert (0, 1) == (ours.truncated, theirs.truncated)
+    assert ours.recomputed
+    assert theirs.recomputed
+    assert not stored_clip()([fresh(-0.25)])[0].recomputed
 
 
 def test_stored_clip_centres_on_the_sampler_and_weighs_nothing() -> None:

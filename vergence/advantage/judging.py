@@ -6,10 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vergence.advantage.scaling import Advantage
+from vergence.errors import NonFiniteError
 from vergence.types import Doubles, Finish, JudgedGroup, Metrics, Sample, ScoredGroup, graded
 
 TOLERANCE = 1e-6
 """Rewards that differ by less are the same number after rounding."""
+
+LARGEST_REWARD = 1e30
+"""Beyond it a spread overflows, whose inverse is 0, or the advantage does in the loss, which computes in fp32."""
 
 Judge = Callable[[Sequence[ScoredGroup]], list[JudgedGroup]]
 """The scored groups of a batch -> the same with advantages."""
@@ -41,8 +45,12 @@ def judge(
     """Advantages of the groups of a batch; exactly 0.0 throughout a group whose completions are not told apart.
 
     A completion that could not be judged is in no mean and no spread, and has advantage 0.0: it teaches nothing.
+
+    Raises NonFiniteError naming problem and component if a reward is too large to compute with.
     """
     known = graded(scored)
+    for one in known:
+        _refuse_overflow(one)
     found = iter(advantage(known) if known else [])
     judged = []
     for one in scored:
@@ -52,6 +60,16 @@ def judge(
         whole = _in_places(one, advantages) if effective else np.zeros_like(one.rewards)
         judged.append(JudgedGroup(one, whole, effective))
     return judged
+
+
+def _refuse_overflow(scored: ScoredGroup) -> None:
+    for name, values in {**scored.terms, "total": scored.rewards}.items():
+        largest = float(np.abs(values).max())
+        if not largest <= LARGEST_REWARD:
+            raise NonFiniteError(
+                f"problem {scored.group.prompt.problem.id}: reward component {name} is {largest:.2g} in size, expected "
+                f"at most {LARGEST_REWARD:g}, beyond which advantages overflow; scale it down or bound it"
+            )
 
 
 def _in_places(scored: ScoredGroup, advantages: Doubles) -> Doubles:
@@ -65,10 +83,11 @@ def _in_places(scored: ScoredGroup, advantages: Doubles) -> Doubles:
 
 
 def without_truncated(judged: Sequence[JudgedGroup]) -> list[JudgedGroup]:
-    """DAPO's overlong filter: advantage 0.0 for completions that the token limit cut off, so they teach nothing.
+    """DAPO's overlong filter: advantage 0.0 for completions that the token limit cut off: their reward teaches nothing.
 
     They still took part in their group's mean and spread, and they still count in the divisor of the loss, as every
-    completion without advantage does.
+    completion without advantage does. Differs from TRL, which masks their tokens out of every term: here they take
+    part in the KL penalty and the entropy bonus, which do not rest on the reward.
     """
     return [
         replace(
@@ -93,6 +112,16 @@ def effective_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:
             group.scored.group.completions, group.advantages, group.scored.rewards, strict=True
         )
         if abs(advantage) > TOLERANCE
+    ]
+
+
+def zero_advantage_samples(judged: Sequence[JudgedGroup]) -> list[Sample]:
+    """The other completions, in order, without those that could not be judged; their advantage is exactly 0.0."""
+    return [
+        Sample(group.scored.group.prompt, completion, 0.0, float(group.scored.rewards[place]))
+        for group in judged
+        for place, completion in enumerate(group.scored.group.completions)
+        if abs(group.advantages[place]) <= TOLERANCE and place not in group.scored.failed
     ]
 
 

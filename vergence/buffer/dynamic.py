@@ -5,7 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from vergence.buffer.fresh import completions_of, effective_groups, fresh_draws, sampled
+from vergence.buffer.fresh import completions_of, effective_groups, fresh_draws, sampled, zero_advantage_draws
 from vergence.buffer.selection import Ask, Selected
 from vergence.types import JudgedGroup
 
@@ -14,8 +14,9 @@ from vergence.types import JudgedGroup
 class DynamicSampling:
     """Strategy `dynamic`. Its state is a cursor over the batches of prompts: none is skipped, none comes twice.
 
-    Every sample is fresh; what it costs is generation. Groups beyond a full batch are left out of the update. Where
-    `max_batches` did not fill the batch, the update is made of what there is, and normalised by that.
+    Every sample is fresh; what it costs is generation. Groups beyond a full batch, and groups that are not effective,
+    are left out of the update, with a KL penalty or an entropy bonus too. Where `max_batches` did not fill the batch,
+    the update is made of what there is, and normalised by that.
     """
 
     def __init__(self, *, groups: int, max_batches: int) -> None:
@@ -41,7 +42,7 @@ class DynamicSampling:
         """The first effective groups, as many as make a batch."""
         used = effective_groups(judged)[: self._groups]
         counts = sampled(judged, used, self._batches)
-        return Selected(tuple(fresh_draws(used)), completions_of(used), 0, counts)
+        return Selected(tuple(fresh_draws(used)), tuple(zero_advantage_draws(used)), completions_of(used), 0, counts)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the next step goes on."""

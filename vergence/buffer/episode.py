@@ -17,7 +17,7 @@ from typing import Any, final
 import numpy as np
 
 from vergence.buffer.entries import Entry, draw_entries, entry_records, priorities, restore_entries, single_samples
-from vergence.buffer.fresh import effective_groups, fresh_draws, sampled
+from vergence.buffer.fresh import effective_groups, fresh_draws, sampled, zero_advantage_draws
 from vergence.buffer.selection import Ask, Selected
 from vergence.buffer.selective import replays
 from vergence.types import JudgedGroup
@@ -48,7 +48,8 @@ class EpisodeBuffer:
         for place in draw_entries(priorities(self._kept, self._exponent), max(0, size - len(draws)), rng):
             self._kept[place] = replace(self._kept[place], uses=self._kept[place].uses + 1)
             draws += replays(self._kept[place], version)
-        return Selected(tuple(draws), size, len(self._kept), sampled(judged, effective_groups(judged)))
+        counts = sampled(judged, effective_groups(judged))
+        return Selected(tuple(draws), tuple(zero_advantage_draws(judged)), size, len(self._kept), counts)
 
     def state_dict(self) -> dict[str, Any]:
         """Every sample of the episode, in order, with its number of uses."""

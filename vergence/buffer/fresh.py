@@ -5,7 +5,7 @@ from typing import Any, final
 
 import numpy as np
 
-from vergence.advantage.judging import TOLERANCE
+from vergence.advantage.judging import TOLERANCE, zero_advantage_samples
 from vergence.buffer.entries import single_samples
 from vergence.buffer.selection import Ask, Sampled, Selected
 from vergence.types import Draw, JudgedGroup, Origin
@@ -14,6 +14,11 @@ from vergence.types import Draw, JudgedGroup, Origin
 def fresh_draws(judged: Sequence[JudgedGroup]) -> list[Draw]:
     """Every sampled completion that can teach, in order."""
     return [Draw(sample, Origin.FRESH, 0) for entry in single_samples(judged) for sample in entry.samples]
+
+
+def zero_advantage_draws(judged: Sequence[JudgedGroup]) -> list[Draw]:
+    """Every other sampled completion that could be judged, in order: for terms that do not rest on the reward."""
+    return [Draw(sample, Origin.FRESH, 0, effective=False) for sample in zero_advantage_samples(judged)]
 
 
 def completions_of(judged: Sequence[JudgedGroup]) -> int:
@@ -39,10 +44,10 @@ def sampled(judged: Sequence[JudgedGroup], used: Sequence[JudgedGroup], batches:
 
 @final
 class PlainGrpo:
-    """Strategy `none`. Samples without advantage are not computed, and they still count: their places stay empty.
+    """Strategy `none`. Samples without advantage add nothing to the surrogate, and they still count in its divisor.
 
     That is the gradient of GRPO as printed (R1V2 Eq. 8): a group without advantages adds zero to the sum and one to
-    the count.
+    the count. They are not computed unless the loss has a KL penalty or an entropy bonus.
     """
 
     def gather(self, ask: Ask, step: int) -> list[JudgedGroup]:
@@ -51,7 +56,8 @@ class PlainGrpo:
 
     def select(self, judged: Sequence[JudgedGroup], size: int, *, version: int, rng: np.random.Generator) -> Selected:
         """The fresh effective samples in a batch of full size."""
-        return Selected(tuple(fresh_draws(judged)), size, 0, sampled(judged, effective_groups(judged)))
+        counts = sampled(judged, effective_groups(judged))
+        return Selected(tuple(fresh_draws(judged)), tuple(zero_advantage_draws(judged)), size, 0, counts)
 
     def state_dict(self) -> dict[str, Any]:
         """It has no state."""
@@ -66,7 +72,8 @@ class DropDead:
     """Strategy `drop`: groups without advantages are taken out, and the loss is normalised by what is left.
 
     Skywork-OR1 and Reinforce-Rej: no refill, so updates become smaller as fewer groups are effective, but no weaker
-    per sample. Completions without advantage inside an effective group still count.
+    per sample. Completions without advantage inside an effective group still count. What is dropped is out of the batch
+    altogether: out of the KL penalty and the entropy bonus too.
     """
 
     def gather(self, ask: Ask, step: int) -> list[JudgedGroup]:
@@ -76,7 +83,8 @@ class DropDead:
     def select(self, judged: Sequence[JudgedGroup], size: int, *, version: int, rng: np.random.Generator) -> Selected:
         """The fresh effective samples in a batch that is as large as the effective groups."""
         left = effective_groups(judged)
-        return Selected(tuple(fresh_draws(left)), completions_of(left), 0, sampled(judged, left))
+        draws, others = tuple(fresh_draws(left)), tuple(zero_advantage_draws(left))
+        return Selected(draws, others, completions_of(left), 0, sampled(judged, left))
 
     def state_dict(self) -> dict[str, Any]:
         """It has no state."""

@@ -36,9 +36,14 @@ class Selected:
     """The batch of a step."""
 
     draws: tuple[Draw, ...]
+    """Samples with an advantage, fresh and past."""
+    zero_advantage: tuple[Draw, ...]
+    """The batch's fresh completions without an advantage. They are computed where the loss has a term that every
+    fresh completion takes part in (KL penalty, entropy bonus), and only then."""
     places: int
-    """Samples that the loss divides by. More than `draws` where places stay empty and still count, so that leaving
-    samples without advantage out of the computation changes no gradient; as many as `draws` where they do not."""
+    """Samples that the surrogate divides by. More than `draws` where places stay empty and still count, so that
+    leaving samples without advantage out of the computation does not change the surrogate's gradient; as many as
+    `draws` where they do not."""
     kept: int
     """Samples in the buffer after this step; 0 where there is none."""
     sampled: Sampled

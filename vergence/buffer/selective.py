@@ -23,7 +23,7 @@ from vergence.buffer.entries import (
     priorities,
     restore_entries,
 )
-from vergence.buffer.fresh import effective_groups, fresh_draws, sampled
+from vergence.buffer.fresh import effective_groups, fresh_draws, sampled, zero_advantage_draws
 from vergence.buffer.mixed import KeptAdvantages
 from vergence.buffer.selection import Ask, Selected
 from vergence.types import Draw, JudgedGroup, Origin
@@ -94,7 +94,8 @@ class SampleBuffer:
             draws += replays(kept[place], version)
         kept = [entry for entry in kept if entry.uses < limits.max_uses]
         self._kept = self._within_capacity(kept + self._unit(judged))
-        return Selected(tuple(draws), size, len(self), sampled(judged, effective_groups(judged)))
+        counts = sampled(judged, effective_groups(judged))
+        return Selected(tuple(draws), tuple(zero_advantage_draws(judged)), size, len(self), counts)
 
     def warm(self, judged: Sequence[JudgedGroup]) -> None:
         """Groups that version 0 sampled before the first step enter as if they were those of a step before it."""

@@ -1,10 +1,13 @@
 """Whether sampling and training see the same: the gap between the log-probs of the two.
 
-    gap(y)   mean over the tokens of y of |log p_sampler(y_t) - log p_plain(y_t)|, in nats
+    gap(y)   mean over the tokens of y of |log p_sampler(y_t) - log p_other(y_t)|, in nats
 
-The sampler's are those that came with the completion. The others are computed anew: one sequence alone, through the
-model's ordinary attention, with pictures that are read again. Rounding is all that may lie between them. Where a
-picture was lost on the way to one of the two, gaps of whole nats stand, and rewards look well for a long time.
+The sampler's are those that came with the completion. The others are computed anew under the same weights, in one of
+two ways. An examination computes a few sequences alone, through the model's ordinary attention, with pictures that are
+read again. The first update of every step has the learner's own log-probs at hand, before any weight has changed, and
+costs nothing more (verl logs the same as `training/rollout_probs_diff_mean`, of probabilities; TRL as
+`sampling/sampling_logp_difference/mean`). Rounding is all that may lie between them. Where a picture was lost on the
+way to one of the two, gaps of whole nats stand, and rewards look well for a long time.
 """
 
 from collections.abc import Sequence
@@ -18,7 +21,7 @@ from vergence.model.plain import plain_logprobs
 from vergence.model.policy import Policy, encode
 from vergence.model.vision import Tower
 from vergence.monitor.swap import swapped
-from vergence.types import Completion, Metrics, Prompt
+from vergence.types import Completion, Floats, Metrics, Prompt
 
 SEEN = 1e-7
 """Nats; a picture that changes no log-prob by more than this does not reach the model at all."""
@@ -32,6 +35,27 @@ class Towers:
     """At the picture."""
     blank: Tower
     """At a grey one in its place."""
+
+
+def gap_of(completion: Completion, logprobs: Floats) -> float:
+    """gap(y) of one completion, nats a token; `logprobs` [T] under the same weights, from another computation."""
+    return float(np.abs(logprobs - completion.sampler_logprobs).mean())
+
+
+def check_mean_gap(members: Sequence[tuple[Prompt, Completion]], gaps: Sequence[float], red_line: float) -> None:
+    """Raise IntegrityError naming the worst completion if the mean of the gaps of several is above the red line.
+
+    Of the mean and not of the worst, since each step asks for all of its completions: in bfloat16 one token among
+    thousands may be off by that much.
+    """
+    mean = float(np.mean(gaps))
+    if not mean <= red_line:
+        worst = members[int(np.argmax(gaps))][0].problem.id
+        raise IntegrityError(
+            f"log-probs of sampling and of the learner differ by {mean:.2g} nats a token in the mean over "
+            f"{len(gaps)} completions, most in problem {worst}, expected at most integrity.red_line = {red_line:g}; "
+            "the two do not see the same prompt or picture, or do not compute alike (compute.dtype)"
+        )
 
 
 @torch.no_grad()
@@ -52,7 +76,7 @@ def check_gap(
     gaps = []
     for prompt, completion in members:
         trained = plain_logprobs(policy, prompt, completion, temperature=temperature, tower=fresh)
-        gaps.append(float(np.abs(trained.float().cpu().numpy() - completion.sampler_logprobs).mean()))
+        gaps.append(gap_of(completion, trained.float().cpu().numpy()))
     worst = int(np.argmax(gaps))
     if not gaps[worst] <= red_line:
         raise IntegrityError(

@@ -11,17 +11,20 @@ KlSchedule = Callable[[int], float]
 
 
 def k1(logprobs: Float[Tensor, "B T"], ref_logprobs: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """log pi - log pi_ref: unbiased, any sign."""
+    """log pi - log pi_ref: unbiased, any sign. For the reward: as a term of the loss its expected gradient is zero,
+    since that of log pi is."""
     return logprobs - ref_logprobs
 
 
 def k2(logprobs: Float[Tensor, "B T"], ref_logprobs: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """(log pi - log pi_ref)^2 / 2: biased, never negative; its gradient is that of the true KL."""
+    """(log pi - log pi_ref)^2 / 2: biased, never negative; as a term of the loss its expected gradient is that of the
+    true KL of each token, given the tokens before it."""
     return (logprobs - ref_logprobs).square() / 2
 
 
 def k3(logprobs: Float[Tensor, "B T"], ref_logprobs: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """exp(d) - d - 1 with d = log pi_ref - log pi: unbiased, never negative (GRPO's choice)."""
+    """exp(d) - d - 1 with d = log pi_ref - log pi: unbiased, never negative (GRPO's choice). As a term of the loss its
+    expected gradient is that of KL[pi_ref || pi] of each token, which is zero at the reference as well."""
     difference = ref_logprobs - logprobs
     return difference.exp() - difference - 1
 

@@ -73,6 +73,17 @@ class GrpoStage(ObjectiveKeys):
         return self
 
     @model_validator(mode="after")
+    def _replayed_samples_have_denominators(self) -> "GrpoStage":
+        buffer = self.buffer
+        if self.own_denominators and buffer.strategy in ("ssb", "ssr") and buffer.correction != "decoupled":
+            raise ValueError(
+                f'buffer.correction = "{buffer.correction}" divides replayed samples by the policy that sampled them, '
+                f"and bounds of {self.clip_low:g} and {self.clip_high:g} (clip_low, clip_high) are for ratios to the "
+                'policy of this step; use buffer.correction = "decoupled"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _minibatches_divide(self) -> "GrpoStage":
         size = self.prompts_per_step * self.sampling.num_completions
         if size % self.minibatch_size:

@@ -3,7 +3,6 @@
 import resource
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -12,27 +11,19 @@ from vergence.model.vision import Tower, VisionWork
 from vergence.types import Metrics, Origin, PreferencePair, RolloutGroup, TrainingSample
 
 
-@dataclass(frozen=True, slots=True)
-class Passes:
-    """How often a step's samples go through a decoder after generation."""
-
-    epochs: int
-    """Updates over each sample (mu)."""
-    reference: bool
-    """Whether a KL term needs the reference's log-probs."""
-    proximal: bool
-    """Whether replayed samples need log-probs under the policy as the step finds it."""
-
-
-def needed_tokens(groups: Sequence[RolloutGroup], samples: Sequence[TrainingSample], passes: Passes) -> int:
+def needed_tokens(
+    groups: Sequence[RolloutGroup], samples: Sequence[TrainingSample], *, epochs: int, reference: bool
+) -> int:
     """The least that decoders must compute: every prompt once a pass, every completion token but the last once a pass.
 
     The forward part of the work model W_min = (1 + r + mu) (V + P L) + G (1 + r + mu) C L, over the step's own lengths,
-    with samples in place of G where groups taught nothing or the buffer gave some.
+    with samples in place of G where groups taught nothing or the buffer gave some. The passes are one for each of the
+    `epochs` (mu) over all samples, one over the fresh ones with a `reference` (r), and one over those whose
+    denominators were recomputed.
     """
-    every = _tokens(samples)
-    replayed = _tokens([one for one in samples if one.draw.origin is Origin.REPLAY])
-    return _sampled(groups) + every * (passes.epochs + passes.reference) + replayed * passes.proximal
+    fresh = [one for one in samples if one.draw.origin is Origin.FRESH]
+    again = [one for one in samples if one.recomputed]
+    return _sampled(groups) + _tokens(samples) * epochs + _tokens(fresh) * reference + _tokens(again)
 
 
 def needed_by_pairs(groups: Sequence[RolloutGroup], pairs: Sequence[PreferencePair]) -> int:

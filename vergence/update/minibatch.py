@@ -5,18 +5,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vergence.types import TrainingSample
+from vergence.types import Origin, TrainingSample
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Minibatch:
-    """The samples of one update, and what its loss is divided by."""
+    """The samples of one update, and what its surrogate is divided by."""
 
     samples: tuple[TrainingSample, ...]
     num_tokens: int
-    """Tokens of these samples plus this minibatch's share of the tokens that teach nothing."""
+    """Tokens of the effective samples plus this minibatch's share of the tokens that teach nothing."""
     num_sequences: int
     """Samples of a full minibatch, those that teach nothing included; its own number where groups made it fuller."""
+    unmoved: bool = False
+    """Whether no weight has changed since the fresh samples were drawn: the first update of a step."""
+
+    @property
+    def fresh(self) -> tuple[TrainingSample, ...]:
+        """What the KL penalty and the entropy bonus are means over."""
+        return tuple(one for one in self.samples if one.draw.origin is Origin.FRESH)
+
+    @property
+    def effective(self) -> tuple[TrainingSample, ...]:
+        """What rewards give an advantage."""
+        return tuple(one for one in self.samples if one.draw.effective)
 
 
 Deal = Callable[[Sequence[TrainingSample], int, np.random.Generator], list[tuple[TrainingSample, ...]]]
@@ -26,8 +38,8 @@ Deal = Callable[[Sequence[TrainingSample], int, np.random.Generator], list[tuple
 def deal_samples(
     samples: Sequence[TrainingSample], count: int, rng: np.random.Generator
 ) -> list[tuple[TrainingSample, ...]]:
-    """Shuffled and dealt out one by one."""
-    order = rng.permutation(len(samples))
+    """Shuffled and dealt out one by one: the effective ones, then the others."""
+    order = sorted(rng.permutation(len(samples)).tolist(), key=lambda place: not samples[place].draw.effective)
     return [tuple(samples[place] for place in order[part::count]) for part in range(count)]
 
 
@@ -36,15 +48,18 @@ def deal_groups(
 ) -> list[tuple[TrainingSample, ...]]:
     """Samples of one prompt stay together, so that an update computes their prompt once.
 
-    Groups come in random order, and each goes to the minibatch that has the fewest samples so far.
+    Groups come in random order, first those with an effective sample. Each of these goes to the minibatch that has the
+    fewest effective samples so far, each of the others to the one that has the fewest samples.
     """
     groups: dict[tuple[str, bytes], list[TrainingSample]] = {}
     for one in samples:
         groups.setdefault(one.draw.sample.prompt.key, []).append(one)
+    ordered = [list(groups.values())[place] for place in rng.permutation(len(groups))]
     dealt: list[list[TrainingSample]] = [[] for _ in range(count)]
-    ordered = list(groups.values())
-    for place in rng.permutation(len(ordered)):
-        min(dealt, key=len).extend(ordered[place])
+    for group in (one for one in ordered if _effective(one)):
+        min(dealt, key=_effective).extend(group)
+    for group in (one for one in ordered if not _effective(one)):
+        min(dealt, key=len).extend(group)
     return [tuple(part) for part in dealt]
 
 
@@ -59,19 +74,20 @@ def minibatches(
 ) -> list[Minibatch]:
     """Shuffle and deal out into about places / minibatch_size minibatches, at least one; empty ones are left out.
 
-    A batch with fewer samples than `places` has idle places. They are not computed, and they still count in the
-    divisor, each with `idle_tokens` tokens (the mean length of the samples without advantage), so that skipping them
-    changes no gradient.
+    A batch with fewer effective samples than `places` has idle places. They add nothing to the surrogate, and they
+    still count in its divisor, each with `idle_tokens` tokens (the mean length of the completions without advantage),
+    whether or not such completions are among the samples. So leaving them out does not change the surrogate's gradient.
     """
     count = max(1, round(places / minibatch_size))
     share = min(minibatch_size, places // count)
-    return [
-        Minibatch(part, _tokens(part, share, idle_tokens), max(share, len(part)))
-        for part in deal(samples, count, rng)
-        if part
-    ]
+    return [_minibatch(part, share, idle_tokens) for part in deal(samples, count, rng) if part]
 
 
-def _tokens(part: Sequence[TrainingSample], places: int, idle_tokens: float) -> int:
-    idle = max(0, places - len(part))
-    return round(sum(len(one.old_logprobs) for one in part) + idle * idle_tokens)
+def _minibatch(part: tuple[TrainingSample, ...], places: int, idle_tokens: float) -> Minibatch:
+    taken = [len(one.old_logprobs) for one in part if one.draw.effective]
+    idle = max(0, places - len(taken))
+    return Minibatch(part, round(sum(taken) + idle * idle_tokens), max(places, len(taken)))
+
+
+def _effective(samples: Sequence[TrainingSample]) -> int:
+    return sum(one.draw.effective for one in samples)

@@ -11,6 +11,7 @@ from vergence.advantage.judging import (
     effective_samples,
     judge,
     without_truncated,
+    zero_advantage_samples,
 )
 from vergence.advantage.scaling import (
     Advantage,
@@ -19,6 +20,7 @@ from vergence.advantage.scaling import (
     group_centred,
     group_normalised,
 )
+from vergence.errors import NonFiniteError
 from vergence.types import Finish
 
 from ..builders import completion, judged, scored
@@ -54,6 +56,39 @@ def test_effective_means_that_rules_differ_by_more_than_rounding(rules: list[flo
 def test_effective_is_judged_on_the_named_component(component: str, tolerance: float, effective: bool) -> None:
     group = scored([1.0, 1.0], [1.3, 1.0], components={"accuracy": [1.0, 0.0], "preference": [0.3, 0.0]})
     assert effective == Effectiveness(component, tolerance).holds(group)
+
+
+def test_what_has_no_advantage_is_the_rest_without_what_could_not_be_judged() -> None:
+    """Advantages 0.5, 0, -0.5 in a group; a dead one of two; one of which only the second could be judged."""
+    groups = judge(
+        [
+            scored([1.0, 0.5, 0.0], texts=["a", "b", "c"]),
+            scored([1.0, 1.0], texts=["d", "e"]),
+            scored([1.0, 0.0], texts=["f", "g"], failed=[0]),
+        ],
+        group_centred,
+    )
+    assert ["a", "c"] == [one.completion.text for one in effective_samples(groups)]
+    rest = zero_advantage_samples(groups)
+    assert [("b", 0.0, 0.5), ("d", 0.0, 1.0), ("e", 0.0, 1.0), ("g", 0.0, 0.0)] == [
+        (one.completion.text, one.advantage, one.reward) for one in rest
+    ]
+
+
+@pytest.mark.parametrize("advantage", [group_normalised, group_centred, batch_scaled])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_reward_that_overflows_its_spread_is_refused_by_name(advantage: Advantage, sign: float) -> None:
+    """(1e160)^2 is beyond what a float64 holds: the spread is infinite, and every advantage was silently 0."""
+    terms = {"accuracy": [1.0, 0.0], "brevity": [sign * 1e160, 0.0]}
+    group = scored([1.0, 0.0], [sign * 1e160, 0.0], terms=terms, name="p7")
+    with pytest.raises(NonFiniteError, match=r"problem p7: reward component brevity is 1e\+160 in size") as error:
+        judge([scored([1.0, 0.0]), group], advantage)
+    assert "\n" not in str(error.value)
+
+
+def test_large_rewards_that_do_not_overflow_teach_as_small_ones_do() -> None:
+    (large,), (small,) = (judge([scored([size, 0.0, 0.0])], group_normalised) for size in (1e29, 1e3))
+    assert pytest.approx(small.advantages.tolist(), rel=1e-6) == large.advantages.tolist()
 
 
 @pytest.mark.parametrize("advantage", [group_normalised, group_centred])

@@ -22,7 +22,7 @@ SAMPLED = Sampled(batches=3, groups=6, groups_used=2, samples=24, effective_samp
 def test_metrics_by_hand() -> None:
     """A batch of 8 got 5 samples, two of them replayed, 3 and 8 versions old, for the first and the third time."""
     draws = (FRESH, FRESH, FRESH, replay(3, 1), replay(8, 3))
-    metrics = selection_metrics(Selected(draws, 8, 17, SAMPLED), 8)
+    metrics = selection_metrics(Selected(draws, (), 8, 17, SAMPLED), 8)
     expected = {
         "rollout/batches": 3.0,
         "rollout/groups": 6.0,
@@ -41,7 +41,7 @@ def test_metrics_by_hand() -> None:
 
 @pytest.mark.parametrize("draws", [(), (FRESH,)])
 def test_metrics_of_an_empty_batch_and_of_one_without_replay_are_zeros(draws: tuple[Draw, ...]) -> None:
-    metrics = selection_metrics(Selected(draws, 8, 0, SAMPLED), 8)
+    metrics = selection_metrics(Selected(draws, (), 8, 0, SAMPLED), 8)
     assert len(draws) / 8 == metrics["effective/batch"]
     assert [0.0, 0.0, 0.0] == [metrics[f"buffer/{name}"] for name in ("replay_share", "age_mean", "age_max")]
     assert not any(name.startswith(("buffer/uses_", "buffer/age_0")) for name in metrics)

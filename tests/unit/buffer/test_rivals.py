@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,28 @@ def test_all_of_them_are_selections() -> None:
         EpisodeBuffer(exponent=1.0, episode=9),
     ):
         assert isinstance(one, Selection)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (PlainGrpo(), ["b@0/0", "b@0/1", "b@0/2", "b@0/3", "c@0/1", "c@0/3"]),
+        (buffer_of(limits()), ["b@0/0", "b@0/1", "b@0/2", "b@0/3", "c@0/1", "c@0/3"]),
+        (EpisodeBuffer(exponent=1.0, episode=9), ["b@0/0", "b@0/1", "b@0/2", "b@0/3", "c@0/1", "c@0/3"]),
+        (DropDead(), ["c@0/1", "c@0/3"]),
+        (DynamicSampling(groups=2, max_batches=1), ["c@0/1", "c@0/3"]),
+    ],
+    ids=["none", "ssb", "ssr", "drop", "dynamic"],
+)
+def test_completions_without_advantage_are_offered_where_their_group_is_in_the_batch(
+    strategy: Selection, expected: list[str]
+) -> None:
+    """Those of a dead group, and those at the mean of a live one; what is dropped is out of the batch altogether."""
+    groups = [rewarded(MIXED, name="a"), rewarded(RIGHT, name="b"), rewarded(PARTLY, name="c")]
+    selected = strategy.select(groups, 12, version=0, rng=rng())
+    assert expected == texts(selected.zero_advantage)
+    assert all(not one.effective and 0.0 == one.sample.advantage for one in selected.zero_advantage)
+    assert all(one.effective for one in selected.draws)
 
 
 # ── plain GRPO, dropped groups ───────────────────────────────────────────────────────────────────────────────────

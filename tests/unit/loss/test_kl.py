@@ -80,6 +80,29 @@ def test_expected_gradient_of_k2_is_the_gradient_of_the_exact_divergence() -> No
     assert pytest.approx(by_differences, abs=1e-8) == gradient.tolist()
 
 
+def expected_gradient(estimator: KlEstimator, start: list[float]) -> list[float]:
+    """sum_a pi_a * d estimate(a) / d logits: what a term of the loss pulls by, in the mean over samples of pi."""
+    logits = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    pi = logits.log_softmax(0)[None]
+    (gradient,) = torch.autograd.grad((pi.detach().exp() * estimator(pi, logs(REFERENCE))).sum(), logits)
+    found: list[float] = gradient.tolist()
+    return found
+
+
+def test_k1_in_the_loss_pulls_nowhere() -> None:
+    """Its gradient is that of log pi, and sum_a pi_a d log pi_a = d sum_a pi_a = d 1 = 0: a recipe refuses it."""
+    assert pytest.approx([0.0] * 3, abs=1e-15) == expected_gradient(k1, [0.2, -0.5, 0.9])
+    assert max(abs(one) for one in expected_gradient(k2, [0.2, -0.5, 0.9])) > 0.1
+
+
+def test_k3_in_the_loss_pulls_as_the_divergence_the_other_way_round_does() -> None:
+    """d KL[ref || pi] / d logit_a = pi_a - ref_a: zero at the reference, and finite where pi has lost an answer."""
+    start = [0.2, -0.5, 0.9]
+    total = sum(math.exp(logit) for logit in start)
+    expected = [math.exp(logit) / total - q for logit, q in zip(start, REFERENCE, strict=True)]
+    assert pytest.approx(expected) == expected_gradient(k3, start)
+
+
 def test_a_fixed_weight_is_the_same_at_every_step() -> None:
     assert [0.1, 0.1] == [fixed_weight(0.1)(step) for step in (0, 1000)]
 

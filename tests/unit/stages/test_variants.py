@@ -35,7 +35,8 @@ GIVEN = surrogate_input(
         ({"clip_low": 0.1, "clip_high": 0.28}, clipped(0.1, 0.28)),
         ({"dual_clip": 2.0}, clipped(0.2, 0.2, 2.0)),
         ({"surrogate": "cispo", "clip_low": 1.0, "clip_high": 1.5}, cispo(1.0, 1.5)),
-        ({"surrogate": "gspo", "reduction": "sequence_mean", "clip_high": 0.1}, gspo(0.2, 0.1)),
+        ({"surrogate": "gspo"}, gspo(3e-4, 4e-4)),
+        ({"surrogate": "gspo", "clip_high": 0.01}, gspo(3e-4, 0.01)),
         ({"buffer": {"correction": "shaped", "shaping": 0.3}}, by_origin(clipped(0.2, 0.2), shaped(0.3))),
     ],
 )

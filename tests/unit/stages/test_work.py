@@ -7,7 +7,7 @@ import torch
 
 from vergence.model.meter import Meter
 from vergence.model.vision import VisionWork
-from vergence.stages.work import Passes, needed_by_pairs, needed_tokens, peak_memory, work_done
+from vergence.stages.work import needed_by_pairs, needed_tokens, peak_memory, work_done
 from vergence.types import Draw, Origin, PreferencePair, Prompt, RolloutGroup, Sample, TrainingSample
 
 from ..builders import completion, problem
@@ -26,25 +26,29 @@ def prompt(name: str, length: int) -> Prompt:
     return Prompt(problem(name), np.arange(length), np.arange(length)[None])
 
 
-def training(of: Prompt, tokens: int, origin: Origin = Origin.FRESH) -> TrainingSample:
+def training(of: Prompt, tokens: int, origin: Origin = Origin.FRESH, *, recomputed: bool = False) -> TrainingSample:
+    """Its denominators are those of sampling, or other ones."""
     one = completion("x", logprobs=[-1.0] * tokens)
-    nothing = np.zeros(tokens, np.float32)
-    return TrainingSample(Draw(Sample(of, one, 1.0, 1.0), origin, 0), nothing, nothing)
+    old = one.sampler_logprobs.copy() if recomputed else one.sampler_logprobs
+    return TrainingSample(Draw(Sample(of, one, 1.0, 1.0), origin, 0), old, np.ones_like(old))
 
 
 def test_needed_tokens_by_hand() -> None:
     """Two groups were sampled, one of which teaches; a replayed sample of a third prompt joins it.
 
     generate   10 + (3 + 4)          and   20 + (1 + 1)           39
-    a pass     10 + (3 + 4) + 5 + 2  over prompts of 10 and 5     24
-    old        5 + 2                                               7
+    an epoch   10 + (3 + 4) + 5 + 2  over prompts of 10 and 5     24
+    reference  10 + (3 + 4)          the fresh ones               17
+    old        5 + 2                 the recomputed one            7
     """
     asked, dead, earlier = prompt("a", 10), prompt("b", 20), prompt("c", 5)
     long, longer, short = (completion("x", logprobs=[-1.0] * count) for count in (4, 5, 2))
     groups = [RolloutGroup(asked, (long, longer)), RolloutGroup(dead, (short, short))]
-    samples = [training(asked, 4), training(asked, 5), training(earlier, 3, Origin.REPLAY)]
-    assert needed_tokens(groups, samples, Passes(epochs=1, reference=False, proximal=False)) == 39 + 24
-    assert needed_tokens(groups, samples, Passes(epochs=2, reference=True, proximal=True)) == 39 + 3 * 24 + 7
+    fresh = [training(asked, 4), training(asked, 5)]
+    samples = [*fresh, training(earlier, 3, Origin.REPLAY)]
+    assert needed_tokens(groups, samples, epochs=1, reference=False) == 39 + 24
+    samples = [*fresh, training(earlier, 3, Origin.REPLAY, recomputed=True)]
+    assert needed_tokens(groups, samples, epochs=2, reference=True) == 39 + 2 * 24 + 17 + 7
 
 
 def test_pairs_of_one_prompt_need_it_once() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vergence.loss.policy_gradient import clipped
 from vergence.loss.reduce import Reduction, sequence_mean, token_mean
-from vergence.types import TrainingSample
-from vergence.update.minibatch import Minibatch, deal_groups, deal_samples, minibatches
+from vergence.types import Origin, TrainingSample
+from vergence.update.minibatch import Deal, Minibatch, deal_groups, deal_samples, minibatches
 
 from ..builders import prompt, surrogate_input, training_sample
 
@@ -119,6 +119,53 @@ def test_leaving_out_what_teaches_nothing_changes_neither_loss_nor_gradient(redu
     assert pytest.approx(whole_loss) == loss
     assert [pytest.approx(row) for row in whole_gradient[:2]] == gradient
     assert [[0.0] * 4, [0.0] * 6] == whole_gradient[2:]
+
+
+@pytest.mark.parametrize("dealing", [deal_samples, deal_groups])
+def test_completions_without_advantage_beside_the_others_change_no_divisor_of_the_surrogate(dealing: Deal) -> None:
+    """Four effective samples of 3 tokens and four others of 5, in two minibatches: 6 + 10 tokens and 4 sequences in
+    each, as if the others were not computed; and each minibatch has two of either."""
+    others = [training_sample(0.0, [-1.0] * 5, effective=False) for _ in range(4)]
+    samples = [
+        replace(one, draw=replace(one.draw, sample=replace(one.draw.sample, prompt=prompt(f"p{index}"))))
+        for index, one in enumerate([*others, *of_lengths(3, 3, 3, 3)])
+    ]
+    for seed in range(5):
+        dealt = minibatches(
+            samples,
+            places=8,
+            minibatch_size=4,
+            idle_tokens=5.0,
+            deal=dealing,
+            rng=np.random.default_rng(seed),
+        )
+        assert [(16, 4), (16, 4)] == [(one.num_tokens, one.num_sequences) for one in dealt]
+        assert [2, 2] == [len(one.effective) for one in dealt]
+        assert [4, 4] == [len(one.fresh) for one in dealt]
+
+
+def test_a_minibatch_of_completions_without_advantage_alone_is_none_that_is_left_out() -> None:
+    others = [training_sample(0.0, [-1.0] * 5, effective=False) for _ in range(4)]
+    (one,) = deal(others, batch_size=4, minibatch_size=4, idle_tokens=5.0)
+    assert (20, 4, 0, 4) == (one.num_tokens, one.num_sequences, len(one.effective), len(one.fresh))
+
+
+@pytest.mark.parametrize("dealing", [deal_samples, deal_groups])
+def test_replayed_samples_fill_places_while_others_stand_beside_them(dealing: Deal) -> None:
+    """A batch of 4 places: one fresh effective sample, three replayed ones, and three fresh ones without advantage."""
+    fresh, *past = of_lengths(3, 3, 3, 3)
+    past = [replace(one, draw=replace(one.draw, origin=Origin.REPLAY)) for one in past]
+    others = [training_sample(0.0, [-1.0] * 7, effective=False) for _ in range(3)]
+    (one,) = minibatches(
+        [fresh, *past, *others],
+        places=4,
+        minibatch_size=4,
+        idle_tokens=7.0,
+        deal=dealing,
+        rng=np.random.default_rng(0),
+    )
+    assert (12, 4, 7) == (one.num_tokens, one.num_sequences, len(one.samples))
+    assert [3, 7, 7, 7] == sorted(len(sample.old_logprobs) for sample in one.fresh)
 
 
 @given(st.lists(st.integers(0, 5), max_size=24), st.sampled_from([1, 2, 3, 4]), st.integers(0, 3))

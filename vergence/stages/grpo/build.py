@@ -1,5 +1,6 @@
 """Stage grpo: its section of the recipe, turned into the parts of the loop."""
 
+import math
 from collections.abc import Sequence
 
 from vergence.model.parameters import trainable_groups
@@ -17,7 +18,13 @@ from vergence.stages.grpo.entropy import entropy_for
 from vergence.stages.grpo.loop import GrpoParts, train_grpo
 from vergence.stages.grpo.objective import surrogate_objective
 from vergence.stages.grpo.penalty import Penalty, penalty_for
-from vergence.stages.grpo.replay import correction_for, effectiveness_for, selection_for
+from vergence.stages.grpo.replay import (
+    correction_for,
+    denominators_for,
+    effectiveness_for,
+    proximal_for,
+    selection_for,
+)
 from vergence.stages.grpo.reward import reward_for
 from vergence.stages.grpo.variants import advantage_for, judge_for, places_for, reduction_for, surrogate_for
 from vergence.stages.grpo.warming import warm_up
@@ -25,7 +32,7 @@ from vergence.stages.monitoring import oversight_for
 from vergence.stages.parts import check_for, policy_to_train, sampling, schedule, tower_for, training
 from vergence.stages.saving import save_trained_policy, tuning_row
 from vergence.stages.table import show_roles
-from vergence.stages.work import Passes, work_done
+from vergence.stages.work import work_done
 from vergence.update.learner import Learner
 from vergence.update.minibatch import deal_groups, deal_samples
 
@@ -45,7 +52,7 @@ def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models
         steps=section.steps,
         prompts_per_step=section.prompts_per_step,
         minibatch_size=section.minibatch_size,
-        passes=Passes(section.epochs, section.kl_weight > 0, section.buffer.correction == "decoupled"),
+        epochs=section.epochs,
         sampling=sampling(section.sampling),
         rollouts_every=section.rollouts_every,
     )
@@ -67,6 +74,8 @@ def grpo_parts(
     """Every choice between variants is made here and in the files beside this one."""
     batch_size = section.prompts_per_step * section.sampling.num_completions
     microbatch_tokens = context.recipe.compute.microbatch_tokens
+    proximal = proximal_for(section, policy, tower, microbatch_tokens)
+    integrity = context.recipe.integrity
     advantage = advantage_for(section, dials)
     entropy_weight = entropy_for(section.entropy)
     selection = selection_for(section, advantage)
@@ -93,7 +102,9 @@ def grpo_parts(
         reward=reward,
         judge=judge_for(section, advantage, effectiveness),
         selection=selection,
-        correct=correction_for(section, policy, tower, microbatch_tokens),
+        correct=correction_for(section, proximal),
+        denominators=denominators_for(section, proximal),
+        whole_batch=lambda step: section.entropy.bonus != "none" or penalty.weight_at(step) > 0,
         penalty=penalty,
         objective=surrogate_objective(
             policy,
@@ -106,6 +117,8 @@ def grpo_parts(
             places=places_for(section, policy),
             microbatch_tokens=microbatch_tokens,
             check=check_for(context, policy, tower, section.sampling.temperature),
+            own_denominators=section.own_denominators,
+            red_line=integrity.red_line if integrity.every else math.inf,
         ),
         deal=deal_groups if section.deal == "groups" else deal_samples,
         learner=learner,

@@ -36,7 +36,7 @@ def idle_length(judged: Sequence[JudgedGroup]) -> float:
 def mean_metrics(updates: Sequence[Metrics]) -> Metrics:
     """Means over the updates of a step that have the figure; `updates` counts them all.
 
-    A step without any effective sample has no update.
+    A step without any sample has no update.
     """
     names = dict.fromkeys(name for one in updates for name in one)
     means = {name: float(np.mean([one[name] for one in updates if name in one])) for name in names}

@@ -5,10 +5,11 @@ groups     [P] of [G]   what the policy answers, one copy of each prompt
 scored     [P]          + the hybrid reward
 judged     [P]          + advantages; groups that cannot be told apart teach nothing
 selected   <= P * G     what the selection makes of them: fresh samples, topped up from the buffer
-samples    <= P * G     + denominators and off-policy weights
+samples    <= 2 P * G   + denominators and off-policy weights; with a KL penalty or an entropy bonus also the fresh
+                        completions without advantage
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,11 +25,12 @@ from vergence.run.checkpoint import Stateful
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.stages.budget import Budget
+from vergence.stages.grpo.denominators import Denominators, in_order
 from vergence.stages.grpo.logged import generation_metrics, idle_length, mean_metrics, shown_rows
 from vergence.stages.grpo.objective import Objective
 from vergence.stages.grpo.penalty import Penalty
 from vergence.stages.oversight import Oversight
-from vergence.stages.work import Passes, WorkDone, needed_tokens, peak_memory
+from vergence.stages.work import WorkDone, needed_tokens, peak_memory
 from vergence.types import Generator, JudgedGroup, Reward, Sampling
 from vergence.update.learner import Learner
 from vergence.update.minibatch import Deal, minibatches
@@ -44,6 +46,9 @@ class GrpoParts:
     judge: Judge
     selection: Selection
     correct: Correction
+    denominators: Denominators
+    whole_batch: Callable[[int], bool]
+    """Whether the loss of a step has a term that every fresh completion takes part in, whatever its reward."""
     penalty: Penalty
     objective: Objective
     deal: Deal
@@ -63,14 +68,15 @@ def train_grpo(
     steps: int,
     prompts_per_step: int,
     minibatch_size: int,
-    passes: Passes,
+    epochs: int,
     sampling: Sampling,
     rollouts_every: int,
 ) -> None:
     """problems -> rollout -> reward -> advantage -> buffer -> loss -> update -> log/checkpoint, `steps` times.
 
-    Updates walk the batch in minibatches, `passes.epochs` times in orders of their own; a sample's sampling log-probs
-    are the denominator throughout, so after the first update the ratio is not 1 and the clip has work to do.
+    Updates walk the batch in minibatches, `epochs` times in orders of their own; a sample's denominators are those of
+    the policy that the step began with throughout, so after the first update the ratio is not 1 and the clip has work
+    to do. Completions without an advantage are in the batch where `whole_batch` says so.
     """
     batch_size = prompts_per_step * sampling.num_completions
     for step in run.steps(steps, parts.stateful):
@@ -81,29 +87,34 @@ def train_grpo(
         groups = [one.group for one in scored]
         selected = parts.selection.select(judged, batch_size, version=step, rng=generator(run.seed(step, "buffer")))
         with run.clock.phase("old"):
-            samples = parts.correct(selected.draws)
+            samples = parts.correct(selected.draws + (selected.zero_advantage if parts.whole_batch(step) else ()))
         with run.clock.phase("reference"):
-            parts.penalty.prepare(samples, step)
+            samples = parts.penalty.prepare(samples, step)
         with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
             run.log(parts.oversight.before_updates(step, scored))
 
-        rng = generator(run.seed(step, "minibatches"))
+        deal = partial(
+            minibatches,
+            places=selected.places,
+            minibatch_size=minibatch_size,
+            idle_tokens=idle_length(judged),
+            deal=parts.deal,
+            rng=generator(run.seed(step, "minibatches")),
+        )
+        with run.clock.phase("old"):
+            first = parts.denominators(deal(samples), epochs)
+        samples = in_order(samples, first)
         updates = [
             parts.learner.update(parts.objective(minibatch))
-            for _ in range(passes.epochs)
-            for minibatch in minibatches(
-                samples,
-                places=selected.places,
-                minibatch_size=minibatch_size,
-                idle_tokens=idle_length(judged),
-                deal=parts.deal,
-                rng=rng,
-            )
+            for epoch in range(epochs)
+            for minibatch in (deal(samples) if epoch else first)
         ]
-        run.log(parts.work_done(needed_tokens(groups, samples, passes)) | peak_memory())
+        needed = needed_tokens(groups, samples, epochs=epochs, reference=parts.penalty.weight > 0)
+        run.log(parts.work_done(needed) | peak_memory())
         run.log(generation_metrics(groups, run.clock.spent("generate")))
         run.log(reward_metrics(scored) | advantage_metrics(judged) | mention_metrics(count_groups(groups)))
         run.log(selection_metrics(selected, batch_size) | correction_metrics(samples) | mean_metrics(updates))
+        run.log(parts.penalty.metrics())
         run.log(parts.budget.spend(groups))
         with run.clock.phase("monitor"), parts.meter.paused(), parts.budget.paused():
             run.log(parts.oversight.after_updates(step, step + 1 if parts.budget.spent else steps))

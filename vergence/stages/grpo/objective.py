@@ -1,13 +1,18 @@
 """The objective of a GRPO update: a surrogate over one minibatch, a KL penalty and an entropy bonus per token."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
+from vergence.integrity.gap import check_mean_gap, gap_of
 from vergence.loss.policy_gradient import Surrogate, SurrogateFunction, SurrogateInput
 from vergence.loss.reduce import Reduction
-from vergence.model.batch import Batch, collate, microbatches, pad
+from vergence.model.batch import collate, microbatches, pad, unpad
 from vergence.model.forward import token_scores
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
@@ -35,12 +40,21 @@ def surrogate_objective(
     check: Check,
     entropy_weight: EntropyWeight = NO_BONUS,
     places: Places = no_places,
+    own_denominators: bool = False,
+    red_line: float = math.inf,
 ) -> Objective:
     """Over one minibatch, in micro-batches of about equal size (R1V2 Eq. 8 and what its variants add):
 
-        loss = reduce(surrogate + penalty - entropy weight * entropy)
+        loss = reduce over all samples of surrogate  +  reduce over the fresh ones of penalty - entropy weight * entropy
 
-    `places` names the critical tokens of a completion, whose mean entropy is logged.
+    Divergence and entropy are those of the policy's own completions, whatever their rewards, so both terms are means
+    over the fresh completions of the minibatch, as in TRL; a replayed sample has no part in them (docs/equations.md,
+    entry 34). Without either term only samples with an advantage are in the minibatch.
+
+    With `own_denominators` the fresh samples of an unmoved minibatch are divided by their own log-probs, without
+    gradient: the ratio is exactly 1. There the gap to the sampler's log-probs is logged too, and IntegrityError raised
+    where the mean of a part is above `red_line` (nats a token). `places` names the critical tokens of a completion,
+    whose mean entropy is logged.
     """
 
     def part_of(
@@ -50,27 +64,42 @@ def surrogate_objective(
         check(members)
         batch = collate(members, policy.device)
         scores = token_scores(policy, batch, temperature=temperature, tower=tower, entropy_gradient=weight > 0)
-        result = surrogate(surrogate_input(samples, scores.logprobs, batch.mask))
-        penalties = penalty(samples, scores.logprobs)
-        terms = result.loss + penalties - weight * scores.entropy
-        loss = reduce(terms, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
-        entropy = scores.entropy.detach()
-        entropy_weight.note(entropy[batch.mask])
-        shares = surrogate_shares(minibatch.samples, samples, result, entropy, batch)
-        shares["loss/penalty"] = penalties.detach().expand_as(entropy)[batch.mask].mean() * _share(minibatch, batch)
+        fresh = torch.tensor([one.draw.origin is Origin.FRESH for one in samples], device=policy.device)
+        given = surrogate_input(samples, scores.logprobs, batch.mask)
+        if own_denominators and minibatch.unmoved:
+            given = replace(
+                given, old_logprobs=torch.where(fresh[:, None], given.logprobs.detach(), given.old_logprobs)
+            )
+        result = surrogate(given)
+        loss = reduce(result.loss, batch.mask, minibatch.num_tokens, minibatch.num_sequences)
+
+        drawn, mask, entropy = minibatch.fresh, batch.mask[fresh], scores.entropy.detach()
+        penalties = penalty([one for one in samples if one.draw.origin is Origin.FRESH], scores.logprobs[fresh])
+        terms = penalties - weight * scores.entropy[fresh]
+        loss = loss + reduce(terms, mask, _tokens(drawn), len(drawn))
+        entropy_weight.note(entropy[fresh][mask])
+        shares = surrogate_shares(minibatch.effective, samples, result, entropy, batch.mask)
+        shares["loss/penalty"] = penalties.detach().expand_as(mask)[mask].sum() / max(1, _tokens(drawn))
         shares |= critical_shares(samples, entropy, critical)
         peaks = {
-            "loss/ratio_max": result.ratio[batch.mask].max(),
             "loss/entropy_weight": torch.tensor(weight),
             "loss/kl_weight": torch.tensor(penalty.weight),
         }
+        taught = batch.mask & _effective(samples, batch.mask.device)
+        if bool(taught.any()):
+            peaks["loss/ratio_max"] = result.ratio[taught].max()
+        gaps = sampler_gaps(samples, scores.logprobs, batch.mask) if minibatch.unmoved else []
+        if gaps:
+            check_mean_gap([_member(one) for one in samples if one.draw.origin is Origin.FRESH], gaps, red_line)
+            shares["integrity/sampler_gap"] = torch.tensor(sum(gaps) / len(drawn))
+            peaks["integrity/sampler_gap_max"] = torch.tensor(max(gaps))
         return LossPart(loss, shares, peaks)
 
     def objective(minibatch: Minibatch) -> Sequence[Callable[[], LossPart]]:
         samples = minibatch.samples
         units = [(one.draw.sample.prompt, len(one.old_logprobs)) for one in samples]
         weight = entropy_weight.begin()
-        critical = fresh_places(samples, places)
+        critical = fresh_places(minibatch.effective, places)
         return [
             partial(part_of, minibatch, [samples[index] for index in indices], weight, critical)
             for indices in microbatches(units, microbatch_tokens)
@@ -96,31 +125,42 @@ def surrogate_shares(
     every: Sequence[TrainingSample],
     samples: Sequence[TrainingSample],
     surrogate: Surrogate,
-    entropy: torch.Tensor,
-    batch: Batch,
+    entropy: Float[Tensor, "B T"],
+    mask: Bool[Tensor, "B T"],
 ) -> dict[str, torch.Tensor]:
-    """What these samples add to the means over the tokens of `every` sample; the ratio of replayed ones apart."""
-    mask = batch.mask
-    tokens = sum(len(one.old_logprobs) for one in every)
-    replayed_tokens = sum(len(one.old_logprobs) for one in every if one.draw.origin is Origin.REPLAY)
+    """What the effective ones of these samples add to the means over the tokens of `every` effective sample; the ratio
+    of replayed ones apart. Nothing where there is none."""
+    tokens = _tokens(every)
+    if tokens == 0:
+        return {}
+    taught = mask & _effective(samples, mask.device)
+    replayed_tokens = _tokens([one for one in every if one.draw.origin is Origin.REPLAY])
     replayed = torch.tensor([one.draw.origin is Origin.REPLAY for one in samples], device=mask.device)
-    old = mask & replayed[:, None]
-    share = mask.sum() / tokens
-    old_share = old.sum() / max(1, replayed_tokens)
-    ratio = surrogate.ratio[mask]
+    ratio = surrogate.ratio[taught]
+    share = taught.sum() / tokens
     return {
-        "loss/entropy": entropy[mask].mean() * share,
-        "loss/clip_fraction": surrogate.clipped[mask].float().mean() * share,
-        "loss/clip_fraction_low": surrogate.clipped_low[mask].float().mean() * share,
-        "loss/clip_fraction_high": surrogate.clipped_high[mask].float().mean() * share,
-        "loss/clip_fraction_dual": surrogate.clipped_dual[mask].float().mean() * share,
-        "loss/ratio_mean": ratio.mean() * share,
-        "loss/ratio_deviation": (ratio - 1).abs().mean() * share,
+        "loss/entropy": entropy[taught].sum() / tokens,
+        "loss/clip_fraction": surrogate.clipped[taught].sum() / tokens,
+        "loss/clip_fraction_low": surrogate.clipped_low[taught].sum() / tokens,
+        "loss/clip_fraction_high": surrogate.clipped_high[taught].sum() / tokens,
+        "loss/clip_fraction_dual": surrogate.clipped_dual[taught].sum() / tokens,
+        "loss/ratio_mean": ratio.sum() / tokens,
+        "loss/ratio_deviation": (ratio - 1).abs().sum() / tokens,
         # without any replayed sample the ratio counts as 1
-        "loss/ratio_mean_replay": surrogate.ratio[old].mean() * old_share
-        if bool(old.any())
-        else (share if replayed_tokens == 0 else torch.zeros(())),
+        "loss/ratio_mean_replay": surrogate.ratio[mask & replayed[:, None]].sum() / replayed_tokens
+        if replayed_tokens
+        else share,
     }
+
+
+def sampler_gaps(samples: Sequence[TrainingSample], logprobs: torch.Tensor, mask: torch.Tensor) -> list[float]:
+    """The gap of each fresh one of these samples, whose log-probs now are `logprobs` [B, T]."""
+    rows = unpad(logprobs.detach(), mask)
+    return [
+        gap_of(one.draw.sample.completion, row)
+        for one, row in zip(samples, rows, strict=True)
+        if one.draw.origin is Origin.FRESH
+    ]
 
 
 def fresh_places(samples: Sequence[TrainingSample], places: Places) -> dict[int, list[int]]:
@@ -141,9 +181,12 @@ def critical_shares(
     return {"loss/critical_entropy": torch.stack(sums).sum() / count}
 
 
-def _share(minibatch: Minibatch, batch: Batch) -> float:
-    """Share of the minibatch's tokens that are in this batch."""
-    return sum(batch.lengths) / sum(len(one.old_logprobs) for one in minibatch.samples)
+def _tokens(samples: Sequence[TrainingSample]) -> int:
+    return sum(len(one.old_logprobs) for one in samples)
+
+
+def _effective(samples: Sequence[TrainingSample], device: torch.device) -> Bool[Tensor, "B 1"]:
+    return torch.tensor([one.draw.effective for one in samples], device=device)[:, None]
 
 
 def _member(one: TrainingSample) -> tuple[Prompt, Completion]:

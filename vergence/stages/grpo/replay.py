@@ -11,11 +11,21 @@ from vergence.buffer.fresh import DropDead, PlainGrpo
 from vergence.buffer.mixed import KeptAdvantages, MixedAdvantages, StaleAdvantages
 from vergence.buffer.selection import Selection
 from vergence.buffer.selective import BufferLimits, SampleBuffer, lowest_first, oldest_first
-from vergence.correction import Correction, decoupled, per_sequence, per_token, stored_clip
+from vergence.correction import (
+    Correction,
+    Level,
+    Proximal,
+    decoupled,
+    per_sequence,
+    per_token,
+    recomputed,
+    stored_clip,
+)
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
 from vergence.recipe.buffer import BufferSection
 from vergence.recipe.grpo import GrpoStage
+from vergence.stages.grpo.denominators import Denominators, of_learner, of_sampler
 from vergence.stages.parts import logprobs_of
 from vergence.types import Draw, Floats
 
@@ -61,11 +71,22 @@ def effectiveness_for(section: GrpoStage) -> Effectiveness:
     return Effectiveness(section.buffer.effective_on, section.buffer.effective_tolerance)
 
 
-def correction_for(section: GrpoStage, policy: Policy, tower: Tower, microbatch_tokens: int) -> Correction:
-    """What replayed samples are divided by and weighted with."""
-    buffer = section.buffer
-    if buffer.correction != "decoupled":
-        return stored_clip()  # `clip` and `shaped` differ in the surrogate
+def correction_for(section: GrpoStage, proximal: Proximal) -> Correction:
+    """What replayed samples are divided by and weighted with, before minibatches are dealt."""
+    if section.own_denominators or section.buffer.correction != "decoupled":
+        return stored_clip()  # replaced by `denominators_for`; `clip` and `shaped` differ in the surrogate
+    return decoupled(proximal, section.buffer.correction_limit, _level(section.buffer))
+
+
+def denominators_for(section: GrpoStage, proximal: Proximal) -> Denominators:
+    """Where the denominators come from when minibatches have been dealt."""
+    if not section.own_denominators:
+        return of_sampler
+    return of_learner(recomputed(proximal, section.buffer.correction_limit, _level(section.buffer)))
+
+
+def proximal_for(section: GrpoStage, policy: Policy, tower: Tower, microbatch_tokens: int) -> Proximal:
+    """Log-probs under the policy as it is when asked, by the learner's pass."""
 
     def proximal(draws: Sequence[Draw]) -> list[Floats]:
         members = [(draw.sample.prompt, draw.sample.completion) for draw in draws]
@@ -73,5 +94,8 @@ def correction_for(section: GrpoStage, policy: Policy, tower: Tower, microbatch_
             policy, tower, members, temperature=section.sampling.temperature, microbatch_tokens=microbatch_tokens
         )
 
-    level = per_token if buffer.correction_level == "token" else per_sequence
-    return decoupled(proximal, buffer.correction_limit, level)
+    return proximal
+
+
+def _level(buffer: BufferSection) -> Level:
+    return per_token if buffer.correction_level == "token" else per_sequence
