@@ -236,8 +236,8 @@ that with images and pays in every step. Whoever sees each pair only once pays t
 _DEAD = """\
 **D1, without a KL term, is different work, on purpose:** groups whose rewards are all equal add nothing to the
 gradient, and are left out of the update here. TRL computes them. The divisor of the loss counts their tokens on both
-sides, so both make the same update. **D2, with a KL term, is the same work:** every completion is in that term, and computed, on both
-sides. Lane N has such batches.
+sides, so both make the same update. **D2, with a KL term, is the same work:** every completion is in that term, and
+computed, on both sides. Lane N has such batches.
 """
 _PHASES = """\
 CPU seconds of a round, TRL+ / vergence. "generate" includes the prefill, "optimizer" the clipping, "rest" data loading
