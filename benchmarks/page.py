@@ -244,10 +244,10 @@ that with images and pays in every step. Whoever sees each pair only once pays t
 ("paid").
 """
 _DEAD = """\
-**D1, without a KL term, is different work, on purpose:** groups whose rewards are all equal add nothing to the gradient,
-and are left out of the update here. TRL computes them. The divisor of the loss counts their tokens on both sides, so both
-make the same update. **D2, with a KL term, is the same work:** every completion is in that term, and computed, on both
-sides. Lane N has such batches.
+**D1, without a KL term, is different work, on purpose:** groups whose rewards are all equal add nothing to the
+gradient, and are left out of the update here. TRL computes them. The divisor of the loss counts their tokens on both
+sides, so both make the same update. **D2, with a KL term, is the same work:** every completion is in that term, and
+computed, on both sides. Lane N has such batches.
 """
 _PHASES = """\
 CPU seconds of a round, TRL+ / vergence. "generate" includes the prefill, "optimizer" the clipping, "rest" data loading
@@ -261,8 +261,8 @@ As installed, TRL scores prompt positions too on a CPU. These ratios look better
 """
 _EQUALITY = """\
 Both sides train on the same fixed completions; small random models of three families, ragged prompts and completions.
-"some dead": rounds of four groups, of which two, all four and two are right or wrong throughout, so that nothing but the
-KL term pulls in them; half of the completions of another group are at its mean.
+"some dead": rounds of four groups, of which two, all four and two are right or wrong throughout, so that nothing but
+the KL term pulls in them; half of the completions of another group are at its mean.
 Largest absolute difference of per-token log-probs (policy, old, reference, every step) and of losses; gradient of the
 first step before clipping and parameters after the last step as the norm of the difference over the peer's norm. "of
 the movement" is the difference of parameters over how far training moved them; it has no limit, and AdamW, which gives
@@ -281,8 +281,8 @@ _LIMITS = """\
 - On a GPU with a separate generation engine nothing here transfers to generation: prefix caching may already share the
   prompt there.
 - bf16 was not compared; models above 29 M parameters were not timed here.
-- Skipped dead groups and features cached for a frozen tower are different work, and in no ratio of the first table. With
-  a KL penalty or an entropy bonus no dead group is skipped (D2)."""
+- Skipped dead groups and features cached for a frozen tower are different work, and in no ratio of the first table.
+  With a KL penalty or an entropy bonus no dead group is skipped (D2)."""
 _CLAIMS = """\
 Sharing a prompt's computation in reinforcement learning is not new (Unsloth has it, NeMo-RL and AReaL have it in open
 pull requests), so no novelty is claimed. Claimed are: the same numbers as TRL within rounding (lane N), each image
