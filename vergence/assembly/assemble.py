@@ -23,6 +23,7 @@ from vergence.assembly.shards import Written, unequal, write_shards
 from vergence.assembly.vocabulary import Vocabulary, vocabulary_with_images
 from vergence.errors import DirectoryError, ParityError
 from vergence.model.families.known import FAMILIES
+from vergence.model.pretrained import generation_config_from
 
 GIGABYTE = 10**9
 
@@ -162,7 +163,7 @@ def _generation_config(plan: Plan) -> Any:
 
     directory = plan.language.directory
     if (directory / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(directory)
+        return generation_config_from(directory)
     return GenerationConfig.from_model_config(plan.language.config)
 
 

@@ -6,6 +6,7 @@ applied here, so that every tensor is known by the name that it has in a loaded 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 
 from vergence.assembly.stored import Source, stored_tensors
 from vergence.errors import ModelError
+from vergence.model.pretrained import model_built
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +36,7 @@ def open_checkpoint(directory: Path, config: Any) -> Checkpoint:
             f"{directory}: its weights are quantised, and parts are put together in 16 or 32 bits; "
             "take the checkpoint that it was made from"
         )
-    skeleton = without_numbers(loader_of(config).from_config, config)
+    skeleton = without_numbers(partial(model_built, loader_of(config)), config)
     stored = stored_tensors(directory)
     names = loaded_names(skeleton, list(stored))
     return Checkpoint(directory, config, skeleton, {names[name]: source for name, source in stored.items()})

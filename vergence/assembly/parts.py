@@ -8,7 +8,7 @@ from vergence.assembly.checkpoint import Checkpoint, below, loader_of, open_chec
 from vergence.assembly.stored import Source
 from vergence.errors import ModelError
 from vergence.model.families.towers import TOWERS
-from vergence.model.policy import read_config
+from vergence.model.pretrained import read_config
 
 NAFLEX = "siglip2_vision_model"
 """Reads patches in place of pictures; at a fixed square it computes what a SigLIP tower does."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from vergence.assembly.parts import LanguagePart, VisionPart
 from vergence.assembly.stored import Held, Source
 from vergence.errors import ParityError
+from vergence.model.pretrained import model_built
 
 WORDS = 256
 """Of a twin's vocabulary."""
@@ -60,7 +61,7 @@ def _small(config: Any, **changes: Any) -> Any:
 @torch.no_grad()
 def _random(loader: Any, config: Any) -> Any:
     """With other numbers in every tensor, so that two that were swapped are found out."""
-    model = loader.from_config(config)
+    model = model_built(loader, config)
     for name, parameter in model.named_parameters():
         parameter.normal_().mul_(parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
         if parameter.ndim == 1 and not name.endswith("bias"):

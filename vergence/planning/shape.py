@@ -10,7 +10,7 @@ import torch
 from vergence.errors import ModelError
 from vergence.model.families.family import ROLES, Role
 from vergence.model.families.known import family_of
-from vergence.model.policy import read_config
+from vergence.model.pretrained import model_built, read_config
 from vergence.planning.published import published_config
 from vergence.recipe.schema import Recipe
 from vergence.recipe.stages import AssembleStage, LoadStage
@@ -123,7 +123,7 @@ def shape_of(name: str, config: Any) -> ModelShape:
 
     family = family_of(config)
     with torch.device("meta"):
-        model: Any = AutoModelForImageTextToText.from_config(config)
+        model: Any = model_built(AutoModelForImageTextToText, config)
     owners = sorted(((prefix, role) for role in ROLES for prefix in family.roles[role]), key=lambda one: -len(one[0]))
 
     def role_of(parameter: str) -> Role:

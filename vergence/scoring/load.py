@@ -11,7 +11,8 @@ import torch
 
 from vergence.errors import ModelError
 from vergence.model.batch import MICROBATCH_TOKENS
-from vergence.model.policy import DtypeName, read_config
+from vergence.model.policy import DtypeName
+from vergence.model.pretrained import read_config
 from vergence.model.reward_head import RAW, Calibration, load_reward_model
 from vergence.model.vision import DEFAULT_LIMITS, FeatureLimits
 from vergence.scoring.child import DEFAULT_DEADLINES, ChildScorer, Deadlines

@@ -14,7 +14,7 @@ from vergence.grading.load import grader_for
 from vergence.grading.pool import PooledGrader
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families.known import family_of
-from vergence.model.policy import read_config
+from vergence.model.pretrained import read_config
 from vergence.monitor.probe import check_yes_no
 from vergence.pairs.files import check_tokens
 from vergence.pool.warm import warm_content
