@@ -85,6 +85,10 @@ def parser() -> argparse.ArgumentParser:
 
     add_assemble(commands, _quieten_threads)
 
+    from vergence.commands.convert_door import add_convert
+
+    add_convert(commands, _quieten_threads)
+
     from vergence.commands.evaluate_door import add_evaluation
 
     add_evaluation(commands, _quieten_threads)

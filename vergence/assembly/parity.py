@@ -16,11 +16,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from vergence.assembly.checkpoint import fill
 from vergence.assembly.compose import Composition
 from vergence.assembly.parts import EMBEDDING, NAFLEX, LanguagePart, VisionPart
 from vergence.assembly.pictures import Pictures
 from vergence.assembly.stored import whole
-from vergence.assembly.twins import WORDS, fill, twin_language, twin_vision
+from vergence.assembly.twins import WORDS, twin_language, twin_vision
 from vergence.errors import ParityError
 from vergence.model.families.family import Pixels
 from vergence.model.families.known import family_of

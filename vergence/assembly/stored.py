@@ -131,6 +131,42 @@ class Extended:
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a tensor that holds several one behind the other: `length` rows at `first`, and again at every `stride`.
+
+    Packed projections are stored so: queries, keys and values of all heads, or of one group of heads after another.
+    """
+
+    base: Source
+    first: int
+    length: int
+    stride: int
+    count: int
+    """How many times."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The base's."""
+        return self.base.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the rows that are taken."""
+        return (self.length * self.count, *self.base.shape[1:])
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Of those that are taken, in order."""
+        parts = []
+        while start < stop:
+            block, offset = divmod(start, self.length)
+            taken = min(self.length - offset, stop - start)
+            place = self.first + block * self.stride + offset
+            parts.append(self.base.rows(place, place + taken))
+            start += taken
+        return torch.cat(parts) if parts else self.base.rows(0, 0)
+
+
 def pieces(source: Source) -> Iterator[Tensor]:
     """All of a tensor in order, a bounded number of rows at a time."""
     count = source.shape[0] if source.shape else 1

@@ -130,17 +130,20 @@ def compute_dtype(device: torch.device, dtype: DtypeName = "auto") -> torch.dtyp
             return torch.bfloat16
 
 
-def encode(policy: Policy, problem: Problem) -> Prompt:
+def encode(policy: Policy, problem: Problem, response: str | None = None) -> Prompt:
     """Apply the chat template and expand each image placeholder to the number of tokens its image takes.
+
+    With a response, the whole conversation of two turns as the template writes it, its end included.
 
     Raises ModelError if the chat template and the pictures do not fit, DataError if a picture cannot be read or the
     question says otherwise than its pictures where they stand.
     """
     if policy.tokenizer.chat_template is None:
         raise ModelError("the checkpoint's tokenizer has no chat template; add a chat_template.jinja to its directory")
-    text = policy.tokenizer.apply_chat_template(
-        [{"role": "user", "content": _content(problem)}], tokenize=False, add_generation_prompt=True
-    )
+    turns = [{"role": "user", "content": _content(problem)}]
+    if response is not None:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": response}]})
+    text = policy.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=response is None)
     mark = policy.family.mark(policy.config, policy.tokenizer)
     pieces = text.split(mark)
     if len(pieces) != len(problem.images) + 1:

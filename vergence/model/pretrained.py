@@ -51,6 +51,13 @@ def tokenizer_from(directory: Path, **changes: Any) -> Any:
     return _without_code(directory, "the tokenizer", lambda: load(directory, **_LOCAL, **changes))
 
 
+def fast_tokenizer_from(directory: Path, **changes: Any) -> Any:
+    """What `tokenizer.json` holds, whatever class the directory names."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True, **changes)
+
+
 def processor_from(directory: Path) -> Any:
     """The processor of a directory, of texts and pictures together."""
     from transformers import AutoProcessor
