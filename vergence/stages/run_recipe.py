@@ -12,11 +12,13 @@ from vergence.data.problems import check_captions, check_problems, read_problems
 from vergence.errors import RecipeError
 from vergence.grading.load import grader_for
 from vergence.grading.pool import PooledGrader
+from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families.known import family_of
 from vergence.model.pretrained import read_config
 from vergence.monitor.probe import check_yes_no
 from vergence.pairs.files import check_tokens
+from vergence.planning.parts import base_of, check_parts
 from vergence.pool.warm import warm_content
 from vergence.recipe.data import DataFile, DigitsData, FileData
 from vergence.recipe.grpo import GrpoStage
@@ -111,12 +113,13 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
 
 def check_inputs(recipe: Recipe, grader: PooledGrader) -> None:
     """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    check_parts(recipe, all_there=True)
     for stage in recipe.stage:
         match stage:
             case ParentsStage() if stage.language_model == "smollm2":
                 find_packaged(SMOLLM2)
             case LoadStage():
-                family_of(read_config(stage.path))
+                family_of(read_config(base_of(stage.path)))
             case LoadRewardModelStage():
                 named_source(stage)
             case RewardModelStage():
@@ -133,7 +136,7 @@ def check_inputs(recipe: Recipe, grader: PooledGrader) -> None:
                     warm_content(stage.buffer.warm)
             case AssembleStage():
                 for named in (stage.vision, stage.language, stage.adapter):
-                    if named is not None:
+                    if named is not None and raw_config(named)["model_type"] != TOWER_LAYOUT:
                         read_config(named)
     if isinstance(recipe.data, FileData):
         check_data(recipe, recipe.data, grader)
