@@ -6,6 +6,7 @@ Expected numbers come from tests/published.py: the published computation in plai
 import itertools
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -112,8 +113,7 @@ def test_a_tower_alone_gives_the_published_features(name: str, tmp_path: Path) -
     assert torch.allclose(ours, theirs, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [BIG, SMALL])
-@pytest.mark.parametrize("check_gb", [8.0, 0.0])
+@pytest.mark.parametrize(("name", "check_gb"), [(BIG, 8.0), (SMALL, 0.0)])
 def test_assembly_takes_a_tower_as_it_is_published(name: str, check_gb: float, tmp_path: Path) -> None:
     """The 38B recipe's `vision = "models/InternViT-6B-448px-V2_5"`."""
     published = write_tower(tmp_path / name, name, dtype=torch.float32)
@@ -487,12 +487,11 @@ def test_what_cannot_be_converted_is_refused_in_one_line_and_nothing_is_written(
     edit, reason = REFUSED[what]
     published = write_chat(tmp_path / "published")
     edit(published)
-    with pytest.raises(ModelError, match=reason):
-        plan_conversion(published.folder)
     assert main(["convert", str(published.folder), "--out", str(tmp_path / "out")]) == 2
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
+    assert re.search(reason, told.err), told.err
     assert not (tmp_path / "out").exists()
 
 

@@ -1,6 +1,8 @@
 """A value head beside a vision-language model scores as trl's does: its last hidden state, at the last token of all."""
 
 import json
+import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tmp = tmp_path_factory.mktemp("published")
     tiny_policy("qwen2_5_vl", tmp)
     folder = tmp / "qwen2_5_vl-0"
-    for name in ("chat_template.jinja",):
-        (folder / name).write_text(TEMPLATE)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
     rng = torch.Generator().manual_seed(5)
     write_head(folder, {"weight": torch.randn(1, 64, generator=rng), "bias": torch.tensor([0.75])})
     return folder
@@ -50,9 +51,14 @@ def write_head(folder: Path, head: dict[str, torch.Tensor], prefix: str = "v_hea
     save_file({f"{prefix}{name}": one.contiguous() for name, one in head.items()}, folder / "value_head.safetensors")
 
 
+@cache
+def plain_model(folder: Path) -> Any:
+    return Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+
+
 def trl_score(folder: Path, asked: Problem, response: str) -> float:
     """The model card's computation with plain transformers: one conversation, the value at its last token."""
-    model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    model = plain_model(folder)
     processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
     text = "<bos>user:" + "<img><image></img>" * len(asked.images)
     text += f"{asked.question}<eos> <bos>assistant:{response}<eos> "
@@ -99,8 +105,6 @@ def test_it_is_known_by_its_file_and_the_recipe_says_its_kind(published: Path) -
 
 @pytest.mark.parametrize("prefix", ["summary.", "v_head.summary."])
 def test_heads_are_read_under_both_names_and_out_of_both_formats(prefix: str, published: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(published, folder)
     member = (plain_prompt(problem("a", question="what?", images=())), plain_completion("7"))
@@ -128,8 +132,6 @@ def test_heads_are_read_under_both_names_and_out_of_both_formats(prefix: str, pu
 def test_another_head_is_refused_with_its_shapes(
     tensors: dict[str, torch.Tensor], reason: str, published: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(published, folder)
     write_head(folder, tensors)
@@ -141,8 +143,6 @@ def test_another_head_is_refused_with_its_shapes(
 
 
 def test_a_conversation_that_is_too_long_is_told(published: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(published, folder)
     config = json.loads((folder / "config.json").read_text())
