@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vergence.errors import ModelError
-from vergence.model.config_file import check_transformers_layout, own_code_refused, raw_config
+from vergence.model.config_file import check_transformers_layout, own_code_refused, raw_config, read_json
 
 _LOCAL = {"trust_remote_code": False, "local_files_only": True}
 
@@ -78,9 +78,15 @@ def generation_config_from(directory: Path) -> Any:
 
 
 def low_rank_config_from(kind: Any, directory: Path) -> Any:
-    """What `adapter_config.json` says, as peft's class `kind`. Raises ModelError where the file is missing."""
-    if not (directory / "adapter_config.json").is_file():  # peft would look on a hub
+    """What `adapter_config.json` says, as peft's class `kind`.
+
+    Raises ModelError where the file is missing, or where it names a module that peft would import.
+    """
+    path = directory / "adapter_config.json"
+    if not path.is_file():  # peft would look on a hub
         raise ModelError(f"{directory}: no adapter_config.json; expected low-rank updates as peft writes them")
+    if read_json(path).get("megatron_config"):
+        raise ModelError(f"{path}: megatron_config has peft import a module that the file names; remove the key")
     return kind.from_pretrained(str(directory))
 
 

@@ -17,6 +17,7 @@ from vergence.errors import ModelError
 from vergence.model.policy import load_policy
 from vergence.model.pretrained import (
     generation_config_from,
+    low_rank_config_from,
     model_from,
     processor_from,
     read_config,
@@ -150,6 +151,16 @@ def test_a_kernel_of_a_repository_is_refused_by_its_key(place: tuple[str, ...], 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava"} | content))
     with pytest.raises(ModelError, match=rf'{".".join(place)} = "somebody/kernel" names code of a repository'):
         read_config(tmp_path)
+
+
+def test_a_module_that_low_rank_updates_name_is_not_imported(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    said = {"peft_type": "LORA", "r": 1, "megatron_config": {"a": 1}, "megatron_core": "evil"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="megatron_config has peft import a module that the file names"):
+        low_rank_config_from(peft.LoraConfig, tmp_path)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(said | {"megatron_config": None}))
+    assert low_rank_config_from(peft.LoraConfig, tmp_path).r == 1
 
 
 @pytest.mark.parametrize(
