@@ -1,6 +1,6 @@
 """The families by name, with the vision towers that each takes, for those who must not import torch.
 
-`tests/unit/model/test_families.py` holds it to the list in `known.py`.
+`tests/unit/planning/test_parts.py` holds it to the list in `known.py`.
 """
 
 from vergence.model.families.towers import TOWERS
