@@ -85,6 +85,10 @@ def parser() -> argparse.ArgumentParser:
 
     add_assemble(commands, _quieten_threads)
 
+    from vergence.commands.convert_door import add_convert
+
+    add_convert(commands, _quieten_threads)
+
     from vergence.commands.evaluate_door import add_evaluation
 
     add_evaluation(commands, _quieten_threads)
@@ -168,7 +172,12 @@ def _check(options: argparse.Namespace) -> None:
     from vergence.recipe.load import load_recipe
 
     recipe = load_recipe(options.recipe, options.set)
+    from vergence.planning.parts import check_parts
+
+    absent = check_parts(recipe, all_there=False)
     print(f"{options.recipe}: ok, {len(recipe.stage)} stages: {', '.join(stage.label for stage in recipe.stage)}")
+    if absent:
+        print(f"not there yet, and not looked at: {', '.join(map(str, absent))}")
 
 
 def _show(options: argparse.Namespace) -> None:

@@ -42,8 +42,12 @@ def recipe_over(folder: Path, data: Path) -> Path:
     text = 'name = "own"\n[data]\ntype = "files"\n' + "\n".join(lines) + '\n[[stage]]\ntype = "load"\npath = "model"\n'
     path = folder / "own.toml"
     path.write_text(text)
-    (folder / "model").mkdir()
-    (folder / "model" / "config.json").write_text('{"model_type": "internvl"}')
+    model = folder / "model"
+    model.mkdir()
+    files = {"config.json": '{"model_type": "internvl"}', "tokenizer.json": "{}", "preprocessor_config.json": "{}"}
+    for name, text in (files | {"chat_template.jinja": "{{ messages }}"}).items():
+        (model / name).write_text(text)
+    (model / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")  # of no tensors
     return path
 
 

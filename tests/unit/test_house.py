@@ -88,3 +88,52 @@ def test_the_digits_are_one_task_among_others() -> None:
 def test_no_room_is_called_utils_or_misc() -> None:
     names = {part for path in HOUSE.rglob("*") for part in (path.name, path.stem)}
     assert set() == names & {"utils", "misc"}
+
+
+PRETRAINED = HOUSE / "model" / "pretrained.py"
+LOADERS = {"from_pretrained", "from_config", "get_class_from_dynamic_module", "load_custom_generate"}
+
+
+def attributes(path: Path) -> set[str]:
+    return {node.attr for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute)}
+
+
+def test_what_lies_in_model_directories_is_loaded_in_one_place() -> None:
+    """That place never lets a directory run code of its own, so it must be the only one."""
+    assert {"from_pretrained", "from_config"} <= attributes(PRETRAINED)
+    found = {module_of(path): LOADERS & attributes(path) for path in FILES if path != PRETRAINED}
+    assert {} == {module: names for module, names in found.items() if names}
+
+
+def test_every_load_of_that_place_refuses_code() -> None:
+    """Each automatic class is called with the settings that say so."""
+    text = PRETRAINED.read_text("utf-8")
+    assert '_LOCAL = {"trust_remote_code": False, "local_files_only": True}' in text
+    calls = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"load", *LOADERS}
+    ]
+    lazy = {"load()"}  # inside the wrapper, where the call itself is handed in
+    direct = {
+        "kind.from_pretrained",
+        "GenerationConfig.from_pretrained",
+        "PreTrainedTokenizerFast.from_pretrained",
+    }  # a class by name has no code to choose
+    for call in calls:
+        written = ast.unparse(call)
+        if written not in lazy and ast.unparse(call.func) not in direct:
+            assert "**_LOCAL" in written or "trust_remote_code=False" in written, written
+
+
+def test_nothing_says_that_code_of_a_model_directory_may_run_and_nothing_is_unpickled() -> None:
+    wrong = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "trust_remote_code":
+                wrong += [path] if ast.unparse(node.value) != "False" else []
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                wrong += [path] if "weights_only=True" not in ast.unparse(node) else []
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"pickle.load", "pickle.loads"}:
+                wrong += [path]
+    assert [] == wrong

@@ -8,7 +8,6 @@ check proves the rest. Everything is checked before anything is written, and ten
 that memory does not depend on the parents' size.
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,11 @@ from vergence.assembly.compose import Composition, ModelType, NumberFormat, comp
 from vergence.assembly.parity import Parity, check, compare_models, compare_twins
 from vergence.assembly.parts import AdapterPart, LanguagePart, VisionPart, read_adapter, read_language, read_vision
 from vergence.assembly.pictures import Pictures, image_processor, picture_settings
-from vergence.assembly.shards import Written, unequal, write_shards
+from vergence.assembly.shards import GIGABYTE, Written, check_room, unequal, write_shards
 from vergence.assembly.vocabulary import Vocabulary, vocabulary_with_images
-from vergence.errors import DirectoryError, ParityError
+from vergence.errors import ParityError
 from vergence.model.families.known import FAMILIES
-
-GIGABYTE = 10**9
+from vergence.model.pretrained import generation_config_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def write_assembly(plan: Plan, target: Path, *, device: torch.device, example_qu
     Whoever calls takes care that `target` is whole or absent. Raises ParityError if the result differs from a parent,
     DirectoryError if the disk is too small for it.
     """
-    _check_disk(plan, target)
+    check_room(target, plan.nbytes)
     if not plan.whole_models_fit:  # needs no files, so it comes before they are written
         differences = compare_twins(
             plan.vision, plan.language, plan.pictures, _twins_composed(plan), seed=plan.choices.seed
@@ -162,7 +160,7 @@ def _generation_config(plan: Plan) -> Any:
 
     directory = plan.language.directory
     if (directory / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(directory)
+        return generation_config_from(directory)
     return GenerationConfig.from_model_config(plan.language.config)
 
 
@@ -182,16 +180,6 @@ def _twins_composed(plan: Plan) -> Any:
         )
 
     return composed
-
-
-def _check_disk(plan: Plan, target: Path) -> None:
-    place = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if free < plan.nbytes:
-        raise DirectoryError(
-            f"{target.parent}: the checkpoint takes {plan.nbytes / GIGABYTE:.1f} GB, and {free / GIGABYTE:.1f} GB are "
-            "free; choose a place on a larger disk"
-        )
 
 
 def _named(plan: Plan) -> str:

@@ -6,13 +6,16 @@ applied here, so that every tensor is known by the name that it has in a loaded 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vergence.assembly.stored import Source, stored_tensors
-from vergence.errors import ModelError
+from vergence.errors import ModelError, ParityError
+from vergence.model.pretrained import model_built
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +37,7 @@ def open_checkpoint(directory: Path, config: Any) -> Checkpoint:
             f"{directory}: its weights are quantised, and parts are put together in 16 or 32 bits; "
             "take the checkpoint that it was made from"
         )
-    skeleton = without_numbers(loader_of(config).from_config, config)
+    skeleton = without_numbers(partial(model_built, loader_of(config)), config)
     stored = stored_tensors(directory)
     names = loaded_names(skeleton, list(stored))
     return Checkpoint(directory, config, skeleton, {names[name]: source for name, source in stored.items()})
@@ -57,6 +60,19 @@ def without_numbers(build: Callable[[Any], Any], config: Any) -> Any:
     """The model on torch's meta device; milliseconds and no memory, whatever its size."""
     with torch.device("meta"):
         return build(config)
+
+
+def shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Of every tensor by its name."""
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
+def fill(model: Any, tensors: dict[str, Tensor]) -> None:
+    """Give a model these tensors; a head that is the embedding needs none. Raises ParityError if others are missing."""
+    missing, unexpected = model.load_state_dict(tensors, strict=False, assign=True)
+    model.tie_weights()
+    if unexpected or set(missing) - {"lm_head.weight"}:
+        raise ParityError(f"{type(model).__name__} lacks {missing[:3]} and does not know {unexpected[:3]}")
 
 
 def loaded_names(skeleton: Any, names: list[str]) -> dict[str, str]:

@@ -57,10 +57,10 @@ def compose(
             f"{adapter.directory}: its adapter was trained on hidden state {keys['vision_feature_layer']} of the "
             f"tower, and {feature_layer} is asked for; leave the feature layer out"
         )
-    dtype = _DTYPES.get(number_format, language.tensors[EMBEDDING].dtype)
+    dtype = DTYPES.get(number_format, language.tensors[EMBEDDING].dtype)
     keys |= {"dtype": dtype, "tie_word_embeddings": language.head is None}
     parts = {
-        "vision_config": _part(fitted.config, dtype=_DTYPES.get(number_format, _widest(fitted.tensors))),
+        "vision_config": _part(fitted.config, dtype=DTYPES.get(number_format, widest(fitted.tensors))),
         "text_config": _part(language.config, dtype=dtype, vocab_size=rows, tie_word_embeddings=language.head is None),
     }
     model_class, config = _configured(model_type, parts, keys, pictures, image_token_id)
@@ -78,7 +78,7 @@ def compose(
 def to_write(composition: Composition, number_format: NumberFormat) -> list[Written]:
     """Every tensor as it is to stand in the files, in the order of the model."""
     names = file_names(composition.skeleton)
-    chosen = _DTYPES.get(number_format)
+    chosen = DTYPES.get(number_format)
     found = [(name, composition.tensors[name]) for name in names if name in composition.tensors]
     return [
         Written(names[name], one, chosen if chosen and one.dtype.is_floating_point else one.dtype)
@@ -91,7 +91,8 @@ def parameters(composition: Composition, place: str) -> int:
     return sum(math.prod(one.shape) for name, one in composition.tensors.items() if name.startswith(place))
 
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""What a number format is called by torch."""
 
 
 def _usual_keys(vision: VisionPart, model_type: ModelType, feature_layer: int | None) -> dict[str, Any]:
@@ -142,7 +143,8 @@ def _part(config: Any, **changes: Any) -> Any:
     return part
 
 
-def _widest(tensors: dict[str, Source]) -> torch.dtype:
+def widest(tensors: dict[str, Source]) -> torch.dtype:
+    """The number format of the most bits among them."""
     floating = [source.dtype for source in tensors.values() if source.dtype.is_floating_point]
     return max(floating, key=lambda dtype: dtype.itemsize)
 

@@ -81,12 +81,15 @@ def find_packaged(model: PackagedModel) -> Path:
 def convert_packaged(model: PackagedModel, file: Path, target: Path) -> None:
     """Write weights (float32), tokenizer and chat template of a GGUF file as a checkpoint into the folder `target`."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, GgufConfig
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    from vergence.model.pretrained import packaged_model_from, tokenizer_from
+
+    tokenizer: Any = tokenizer_from(file.parent, gguf_file=file.name)
     tokenizer.eos_token = tokenizer.pad_token = model.end_token
     with redirect_stderr(StringIO()):  # its progress bar asks nobody whether it may be shown
-        language: Any = AutoModelForCausalLM.from_pretrained(
+        language: Any = packaged_model_from(
+            AutoModelForCausalLM,
             file.parent,
             gguf_file=file.name,
             dtype=torch.float32,

@@ -16,15 +16,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from vergence.assembly.checkpoint import fill
 from vergence.assembly.compose import Composition
 from vergence.assembly.parts import EMBEDDING, NAFLEX, LanguagePart, VisionPart
 from vergence.assembly.pictures import Pictures
 from vergence.assembly.stored import whole
-from vergence.assembly.twins import WORDS, fill, twin_language, twin_vision
+from vergence.assembly.twins import WORDS, twin_language, twin_vision
 from vergence.errors import ParityError
 from vergence.model.families.family import Pixels
 from vergence.model.families.known import family_of
 from vergence.model.families.towers import patch_size
+from vergence.model.pretrained import model_built, model_from
 
 TOLERANCE = 1e-5
 """Of text logits, and of the features of a NaFlex tower."""
@@ -85,7 +87,7 @@ def compare_models(
     from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText
 
     loader: Any = AutoModelForImageTextToText
-    model, info = loader.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+    model, info = model_from(loader, directory, dtype=torch.float32, output_loading_info=True)
     astray = {kind: sorted(map(str, names))[:3] for kind, names in info.items() if names}
     if astray:
         raise ParityError(f"plain transformers does not load what was put together: {astray}; nothing was written")
@@ -183,10 +185,10 @@ def _cut_up(pixels: Tensor, patch: int) -> dict[str, Tensor]:
 def _parent(loader: Any, directory: Path, config: Any, part: Any, device: torch.device) -> Any:
     """Loaded by transformers, in float32; a part of a larger model is built by itself and filled."""
     if part is None:
-        return loader.from_pretrained(directory, dtype=torch.float32).to(device).eval()
+        return model_from(loader, directory, dtype=torch.float32).to(device).eval()
     tensors = {name: whole(source).float() for name, source in part.tensors.items()}
     config = type(config).from_dict(config.to_dict() | {"dtype": "float32"})
-    model = loader.from_config(config)
+    model = model_built(loader, config)
     if isinstance(part, LanguagePart):
         tensors = {f"{model.base_model_prefix}.{name}": tensor for name, tensor in tensors.items()}
         if part.head is not None:

@@ -1,14 +1,19 @@
 """The parts of an assembly: a vision tower, a language model, an adapter, each by itself or out of a larger model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vergence.assembly.checkpoint import Checkpoint, below, loader_of, open_checkpoint
-from vergence.assembly.stored import Source
+from vergence.assembly.checkpoint import Checkpoint, below, loader_of, open_checkpoint, shapes, without_numbers
+from vergence.assembly.intern_vit import tower_config, tower_origin
+from vergence.assembly.origins import gathered
+from vergence.assembly.reference import check_tower
+from vergence.assembly.stored import Source, stored_tensors
 from vergence.errors import ModelError
+from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.families.towers import TOWERS
-from vergence.model.policy import read_config
+from vergence.model.pretrained import read_config
 
 NAFLEX = "siglip2_vision_model"
 """Reads patches in place of pictures; at a fixed square it computes what a SigLIP tower does."""
@@ -31,7 +36,8 @@ class VisionPart:
     tensors: dict[str, Source]
     """By their names in the tower."""
     within: bool
-    """Whether the directory holds a larger model, of which this is a part."""
+    """Whether the directory holds a larger model, of which this is a part, or one that transformers reads only by other
+    names: then it is built out of its tensors, and not loaded from the directory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +68,9 @@ class AdapterPart:
 
 def read_vision(directory: Path) -> VisionPart:
     """A tower saved by itself, or the tower of a larger model. Raises ModelError if there is none that is known."""
+    raw = raw_config(directory)
+    if raw["model_type"] == TOWER_LAYOUT:
+        return published_tower(directory, raw)
     config = read_config(directory)
     own = getattr(config, "vision_config", config)
     known = (*TOWERS, NAFLEX)
@@ -75,6 +84,21 @@ def read_vision(directory: Path) -> VisionPart:
     places = ("",) if own is config else _TOWER_PLACES
     place = _present(checkpoint, places, "vision tower")
     return VisionPart(directory, own, below(checkpoint, place), own is not config)
+
+
+def published_tower(directory: Path, raw: Mapping[str, Any]) -> VisionPart:
+    """An InternViT in its authors' layout; `raw` is its config.
+
+    Raises ModelError where it is none that transformers' class can be, ParityError where the installed transformers
+    computes something else.
+    """
+    from transformers import InternVLVisionModel
+
+    config = tower_config(directory, raw)
+    check_tower(directory, raw)
+    wanted = shapes(without_numbers(InternVLVisionModel, config))
+    found = gathered(directory, stored_tensors(directory), wanted, lambda name: tower_origin(name, config))
+    return VisionPart(directory, config, found, within=True)
 
 
 def read_language(directory: Path) -> LanguagePart:

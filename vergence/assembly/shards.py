@@ -6,6 +6,7 @@ numbers follow, piece by piece.
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 import torch
 
 from vergence.assembly.stored import DTYPES, Source, pieces, stored_tensors
+from vergence.errors import DirectoryError
+
+GIGABYTE = 10**9
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -53,6 +57,17 @@ def write_shards(directory: Path, tensors: Sequence[Written], shard_bytes: int) 
         }
         (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
     return [directory / name for name in names]
+
+
+def check_room(target: Path, nbytes: int) -> None:
+    """Raises DirectoryError if the disk on which `target` will lie has no room for so many bytes."""
+    place = next(folder for folder in (target, *target.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < nbytes:
+        raise DirectoryError(
+            f"{target.parent}: the checkpoint takes {nbytes / GIGABYTE:.1f} GB, and {free / GIGABYTE:.1f} GB are "
+            "free; choose a place on a larger disk"
+        )
 
 
 def shards(tensors: Sequence[Written], shard_bytes: int) -> list[list[Written]]:

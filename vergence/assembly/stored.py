@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vergence.errors import ModelError
+from vergence.model.needed_files import weight_files
 
 PIECE = 4 << 20
 """Numbers in one piece: 16 MB of float32."""
@@ -33,9 +34,6 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 """As safetensors names them."""
-
-_INDEXED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_SINGLE = ("model.safetensors", "pytorch_model.bin")
 
 
 @runtime_checkable
@@ -131,6 +129,42 @@ class Extended:
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a tensor that holds several one behind the other: `length` rows at `first`, and again at every `stride`.
+
+    Packed projections are stored so: queries, keys and values of all heads, or of one group of heads after another.
+    """
+
+    base: Source
+    first: int
+    length: int
+    stride: int
+    count: int
+    """How many times."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The base's."""
+        return self.base.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the rows that are taken."""
+        return (self.length * self.count, *self.base.shape[1:])
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Of those that are taken, in order."""
+        parts = []
+        while start < stop:
+            block, offset = divmod(start, self.length)
+            taken = min(self.length - offset, stop - start)
+            place = self.first + block * self.stride + offset
+            parts.append(self.base.rows(place, place + taken))
+            start += taken
+        return torch.cat(parts) if parts else self.base.rows(0, 0)
+
+
 def pieces(source: Source) -> Iterator[Tensor]:
     """All of a tensor in order, a bounded number of rows at a time."""
     count = source.shape[0] if source.shape else 1
@@ -146,25 +180,12 @@ def whole(source: Source) -> Tensor:
 
 def stored_tensors(directory: Path) -> dict[str, Source]:
     """Every tensor of a checkpoint by its name in the files. Raises ModelError if there is none, or a damaged file."""
-    files = _files(directory)
     found: dict[str, Source] = {}
-    for path in files:
+    for path in weight_files(directory):
         if not path.is_file():
             raise ModelError(f"{path}: is missing, and the checkpoint's index names it; copy or download it again")
         found |= _in_pickle(path) if path.suffix == ".bin" else _in_safetensors(path)
     return found
-
-
-def _files(directory: Path) -> list[Path]:
-    for name in _SINGLE:
-        if (directory / name).is_file():
-            return [directory / name]
-    for name in _INDEXED:
-        if (directory / name).is_file():
-            return [directory / file for file in dict.fromkeys(_json(directory / name)["weight_map"].values())]
-    raise ModelError(
-        f"{directory}: holds no weights; expected one of {', '.join((*_SINGLE, *_INDEXED))} beside config.json"
-    )
 
 
 def _in_safetensors(path: Path) -> dict[str, Source]:
@@ -200,11 +221,3 @@ def _in_pickle(path: Path) -> dict[str, Source]:
         reason = str(error).splitlines()[0]
         raise ModelError(f"{path}: cannot be read ({reason}); save the model again as safetensors") from error
     return {name: Held(tensor) for name, tensor in tensors.items()}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read ({error})") from error
-    return content

@@ -47,14 +47,14 @@ def extended_template(tokenizer: Any, image_token: str, directory: Path) -> tupl
             f"{directory}: the tokenizer has several chat templates ({', '.join(old)}); keep the one to be used, "
             "as chat_template.jinja"
         )
-    if old is not None and _fault(tokenizer, old, image_token) is None:
+    if old is not None and template_fault(tokenizer, old, image_token) is None:
         return old, "writes pictures already"
     body = old if old is not None else _PLAIN
     faults = []
     for head in (_AS_TEXT, _AS_PARTS):
         # behind a tag, the renderer drops one line break; a template that begins with one keeps its own this way
         new = head.replace("IMAGE_TOKEN", image_token) + ("\n" if body[:1].isspace() else "") + body
-        faults.append(_fault(tokenizer, new, image_token) or _changed(tokenizer, body, new))
+        faults.append(template_fault(tokenizer, new, image_token) or _changed(tokenizer, body, new))
         if faults[-1] is None:
             told = "none was there: messages are written one behind the other"
             return new, told if old is None else "extended by pictures; text is written as before"
@@ -64,7 +64,7 @@ def extended_template(tokenizer: Any, image_token: str, directory: Path) -> tupl
     )
 
 
-def _fault(tokenizer: Any, template: str, image_token: str) -> str | None:
+def template_fault(tokenizer: Any, template: str, image_token: str) -> str | None:
     """What a template does wrong with two pictures and a text; None if nothing."""
     parts = [{"type": "image"}, {"type": "text", "text": "in between"}, {"type": "image"}]
     try:

@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vergence.assembly.parts import LanguagePart, VisionPart
 from vergence.assembly.stored import Held, Source
-from vergence.errors import ParityError
+from vergence.model.pretrained import model_built
 
 WORDS = 256
 """Of a twin's vocabulary."""
@@ -60,17 +59,9 @@ def _small(config: Any, **changes: Any) -> Any:
 @torch.no_grad()
 def _random(loader: Any, config: Any) -> Any:
     """With other numbers in every tensor, so that two that were swapped are found out."""
-    model = loader.from_config(config)
+    model = model_built(loader, config)
     for name, parameter in model.named_parameters():
         parameter.normal_().mul_(parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
         if parameter.ndim == 1 and not name.endswith("bias"):
             parameter.add_(1)
     return model.eval()
-
-
-def fill(model: Any, tensors: dict[str, Tensor]) -> None:
-    """Give a model these tensors; a head that is the embedding needs none. Raises ParityError if others are missing."""
-    missing, unexpected = model.load_state_dict(tensors, strict=False, assign=True)
-    model.tie_weights()
-    if unexpected or set(missing) - {"lm_head.weight"}:
-        raise ParityError(f"{type(model).__name__} lacks {missing[:3]} and does not know {unexpected[:3]}")

@@ -15,6 +15,8 @@ from vergence.assembly.stored import Extended, Held, Source, pieces
 from vergence.assembly.template import extended_template
 from vergence.errors import ModelError
 from vergence.model.families import internvl
+from vergence.model.needed_files import TOKENIZERS
+from vergence.model.pretrained import reason_of, tokenizer_from
 
 IMAGE_TOKENS = {"internvl": internvl.IMAGE_TOKEN, "llava": "<image>"}
 """By class: what stands for a picture."""
@@ -29,10 +31,6 @@ _NAMED = {
     "llava": {"image_token": IMAGE_TOKENS["llava"]},
 }
 """What the processor of a class looks up by name; those that the vocabulary lacks are added behind its end."""
-
-
-_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
-"""One of them holds a tokenizer's vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,16 +93,15 @@ def _mean(matrix: Source) -> Tensor:
 
 
 def _tokenizer(directory: Path, **changes: Any) -> Any:
-    from transformers import AutoTokenizer
-
-    if not any((directory / name).is_file() for name in _FILES):  # transformers would make an empty one
+    if not any((directory / name).is_file() for name in TOKENIZERS):  # transformers would make an empty one
         raise ModelError(
-            f"{directory}: no tokenizer beside the language model (none of {', '.join(_FILES)}); copy its files there"
+            f"{directory}: no tokenizer beside the language model (none of {', '.join(TOKENIZERS)}); copy its files "
+            "there"
         )
     try:
-        return AutoTokenizer.from_pretrained(directory, **changes)
+        return tokenizer_from(directory, **changes)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{directory}: the tokenizer beside the language model cannot be read ({reason}); copy its files again"
+            f"{directory}: the tokenizer beside the language model cannot be read ({reason_of(error)}); copy its files "
+            "again"
         ) from error

@@ -7,7 +7,7 @@ from vergence.assembly.describe import described, parity_line
 from vergence.commands.quiet import quieten_libraries
 from vergence.errors import DirectoryError
 from vergence.model.device import choose_device
-from vergence.run.checkpoint import whole_folder
+from vergence.run.checkpoint import remove_leftovers, whole_folder
 
 
 def assemble_command(parents: Parents, choices: Choices, out: Path) -> None:
@@ -17,6 +17,7 @@ def assemble_command(parents: Parents, choices: Choices, out: Path) -> None:
         raise DirectoryError(f"{out}: exists and is not empty; choose another --out")
     plan = plan_assembly(parents, choices)
     print("\n".join(described(plan)), flush=True)
+    remove_leftovers(out)
     with whole_folder(out) as target:
         assembled = write_assembly(
             plan, target, device=choose_device("cpu"), example_question="What is in the picture?"

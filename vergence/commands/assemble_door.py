@@ -53,7 +53,7 @@ def add_assemble(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     put.add_argument("--feature-layer", type=int, metavar="N", help="the tower's hidden state to read, such as -2")
     put.add_argument(
-        "--shard-gb", type=_above_zero, default=4.0, metavar="GB", help="of one weight file at most (default: 4)"
+        "--shard-gb", type=above_zero, default=4.0, metavar="GB", help="of one weight file at most (default: 4)"
     )
     put.add_argument(
         "--check-gb",
@@ -93,7 +93,8 @@ def _positive(text: str) -> int:
     return value
 
 
-def _above_zero(text: str) -> float:
+def above_zero(text: str) -> float:
+    """A number of gigabytes, as argparse takes it."""
     value = _size(text)
     if value == 0:
         raise argparse.ArgumentTypeError("must be more than 0")

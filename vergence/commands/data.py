@@ -141,7 +141,8 @@ def measure_for(wish: CheckWish) -> tuple[Tokens | None, Limits]:
     model = wish.model or next(iter(loaded), None)
     if model is None:
         return None, Limits(0, 0)
-    from vergence.model.policy import encode, read_config
+    from vergence.model.policy import encode
+    from vergence.model.pretrained import read_config
     from vergence.planning.lengths import weightless
 
     context = read_config(model).get_text_config().max_position_embeddings

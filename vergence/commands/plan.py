@@ -15,6 +15,7 @@ from vergence.model.device import choose_device
 from vergence.model.policy import compute_dtype
 from vergence.planning.lengths import LOOKED_AT, data_lengths, told_lengths
 from vergence.planning.memory import Formats
+from vergence.planning.parts import check_parts
 from vergence.planning.plan import StagePlan, fitting, plan_stages
 from vergence.planning.rates import Rates, measured, preset
 from vergence.planning.shape import ModelShape, recipe_config, recipe_folder, shape_of
@@ -41,6 +42,7 @@ def plan_command(
 ) -> None:
     """Print what a recipe will take. Raises ModelError if its model is not known, RecipeError for unknown hardware."""
     quieten_libraries()
+    check_parts(recipe, all_there=False)
     name, config = recipe_config(recipe)
     shape = shape_of(name, config)
     rates = replace(_rates(hardware), **given)

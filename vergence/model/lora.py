@@ -19,6 +19,7 @@ from vergence.errors import ModelError
 from vergence.model.families.family import Role
 from vergence.model.parameters import LOW_RANK, role_of
 from vergence.model.policy import Policy
+from vergence.model.pretrained import low_rank_config_from
 
 _ADAPTER = "default"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -137,7 +138,7 @@ def load_low_rank(policy: Policy, directory: Path) -> None:
     """
     from safetensors.torch import load_file
 
-    config = _peft().LoraConfig.from_pretrained(directory)
+    config = low_rank_config_from(_peft().LoraConfig, directory)
     config.inference_mode = False
     _peft().inject_adapter_in_model(config, policy.model, adapter_name=_ADAPTER)
     policy.model.requires_grad_(False)

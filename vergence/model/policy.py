@@ -16,6 +16,7 @@ from vergence.model.batch import shown
 from vergence.model.families.family import Family, Frame, Grid, Pixels, joined
 from vergence.model.families.known import family_of
 from vergence.model.meter import Meter
+from vergence.model.pretrained import model_from, read_config, reason_of, tokenizer_from
 from vergence.types import IMAGE_MARK, ImageRef, Problem, Prompt
 
 DtypeName = Literal["auto", "float32", "bfloat16"]
@@ -79,7 +80,7 @@ def load_policy(directory: Path, device: torch.device, dtype: DtypeName = "auto"
     A directory with low-rank updates alone is read as the model they belong to, with the updates in it. Raises
     ModelError if the directory holds none, or one of a family that is not supported.
     """
-    from transformers import AutoModelForImageTextToText, AutoTokenizer
+    from transformers import AutoModelForImageTextToText
 
     if (directory / "adapter_config.json").is_file():
         from vergence.model.lora import load_low_rank
@@ -89,13 +90,12 @@ def load_policy(directory: Path, device: torch.device, dtype: DtypeName = "auto"
         return policy
     family = family_of(read_config(directory))
     try:
-        model: Any = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(directory)
+        model: Any = model_from(AutoModelForImageTextToText, directory, dtype=torch.float32)
+        tokenizer = tokenizer_from(directory)
         tokenizer.chat_template = tokenizer.chat_template or _processors_template(directory)
         processor = family.image_processor(str(directory))
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{directory}: not a loadable vision-language model ({reason})") from error
+        raise ModelError(f"{directory}: not a loadable vision-language model ({reason_of(error)})") from error
     model.to(device).eval()  # dropout stays off: sampler and learner must compute the same numbers
     model.requires_grad_(False)
     return Policy(model, tokenizer, processor, family, compute_dtype(device, dtype))
@@ -119,18 +119,6 @@ def _processors_template(directory: Path) -> str | None:
     return json.loads(path.read_text(encoding="utf-8"))["chat_template"] if path.is_file() else None
 
 
-def read_config(directory: Path) -> Any:
-    """The config of a Hugging Face model directory. Raises ModelError if it is none."""
-    from transformers import AutoConfig
-
-    if not (directory / "config.json").is_file():
-        raise ModelError(f"{directory}: no config.json; expected a Hugging Face model directory")
-    try:
-        return AutoConfig.from_pretrained(directory)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{directory}: config.json cannot be read ({str(error).splitlines()[0]})") from error
-
-
 def compute_dtype(device: torch.device, dtype: DtypeName = "auto") -> torch.dtype:
     """What a name means on a device; auto is bfloat16 on a GPU and float32, which is exact, elsewhere."""
     match dtype:
@@ -142,17 +130,20 @@ def compute_dtype(device: torch.device, dtype: DtypeName = "auto") -> torch.dtyp
             return torch.bfloat16
 
 
-def encode(policy: Policy, problem: Problem) -> Prompt:
+def encode(policy: Policy, problem: Problem, response: str | None = None) -> Prompt:
     """Apply the chat template and expand each image placeholder to the number of tokens its image takes.
+
+    With a response, the whole conversation of two turns as the template writes it, its end included.
 
     Raises ModelError if the chat template and the pictures do not fit, DataError if a picture cannot be read or the
     question says otherwise than its pictures where they stand.
     """
     if policy.tokenizer.chat_template is None:
         raise ModelError("the checkpoint's tokenizer has no chat template; add a chat_template.jinja to its directory")
-    text = policy.tokenizer.apply_chat_template(
-        [{"role": "user", "content": _content(problem)}], tokenize=False, add_generation_prompt=True
-    )
+    turns = [{"role": "user", "content": _content(problem)}]
+    if response is not None:
+        turns.append({"role": "assistant", "content": [{"type": "text", "text": response}]})
+    text = policy.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=response is None)
     mark = policy.family.mark(policy.config, policy.tokenizer)
     pieces = text.split(mark)
     if len(pieces) != len(problem.images) + 1:

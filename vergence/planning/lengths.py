@@ -10,6 +10,7 @@ import torch
 from vergence.model.families.family import Frame
 from vergence.model.families.known import family_of
 from vergence.model.policy import Policy, encode
+from vergence.model.pretrained import model_built, read_config, tokenizer_from
 from vergence.planning.shape import ModelShape
 from vergence.planning.work import Lengths
 from vergence.types import Problem
@@ -49,13 +50,13 @@ def data_lengths(shape: ModelShape, directory: Path, problems: list[Problem], re
 
 def weightless(directory: Path) -> Policy:
     """A checkpoint's tokenizer, processor and config; its model has no memory."""
-    from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+    from transformers import AutoModelForImageTextToText
 
-    config = AutoConfig.from_pretrained(directory)
+    config = read_config(directory)
     family = family_of(config)
     with torch.device("meta"):
-        model: Any = AutoModelForImageTextToText.from_config(config)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
+        model: Any = model_built(AutoModelForImageTextToText, config)
+    tokenizer = tokenizer_from(directory)
     return Policy(model, tokenizer, family.image_processor(str(directory)), family, torch.float32)
 
 

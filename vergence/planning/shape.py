@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
+from vergence.assembly.intern_vit import tower_config
 from vergence.errors import ModelError
+from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.families.family import ROLES, Role
 from vergence.model.families.known import family_of
-from vergence.model.policy import read_config
+from vergence.model.pretrained import model_built, read_config
 from vergence.planning.published import published_config
 from vergence.recipe.schema import Recipe
 from vergence.recipe.stages import AssembleStage, LoadStage
@@ -96,6 +98,9 @@ def recipe_folder(recipe: Recipe) -> Path | None:
 def config_of(path: Path) -> Any:
     """Of a folder, or of the published model of that name. Raises ModelError."""
     if (path / "config.json").is_file():
+        raw = raw_config(path)
+        if raw["model_type"] == TOWER_LAYOUT:
+            return tower_config(path, raw)
         config = read_config(path)
         return getattr(config, "vision_config", config) if config.model_type in _TWO_TOWERS else config
     return published_config(path.name)
@@ -123,7 +128,7 @@ def shape_of(name: str, config: Any) -> ModelShape:
 
     family = family_of(config)
     with torch.device("meta"):
-        model: Any = AutoModelForImageTextToText.from_config(config)
+        model: Any = model_built(AutoModelForImageTextToText, config)
     owners = sorted(((prefix, role) for role in ROLES for prefix in family.roles[role]), key=lambda one: -len(one[0]))
 
     def role_of(parameter: str) -> Role:

@@ -88,11 +88,12 @@ class LoadRewardModelStage(StageSection):
 
     GIVES: ClassVar[tuple[Model, ...]] = ("reward_model",)
     type: Literal["load_reward_model"]
-    kind: Literal["vergence", "classifier", "http"] = "vergence"
-    """vergence: a directory made here; classifier: a Hugging Face sequence classifier with one label; http: a server of
-    the scoring form (docs/reward_models.md)."""
+    kind: Literal["vergence", "classifier", "value_head", "http"] = "vergence"
+    """vergence: a directory made here; classifier: a Hugging Face sequence classifier with one label; value_head: a
+    vision-language model with trl's value head, such as Skywork-VL-Reward-7B; http: a server of the scoring form
+    (docs/reward_models.md)."""
     path: Path | None = None
-    """The directory, for vergence and classifier."""
+    """The directory, for every kind but http."""
     url: str | None = None
     """The server's address, for http, e.g. "http://127.0.0.1:8000"."""
     model: str = ""

@@ -5,6 +5,7 @@ to the disk, and renamed. A folder with its final name is therefore complete; a 
 swept away at the next start. The checksum guards against damage that happens later.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -54,6 +55,12 @@ def whole_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(target)
     temporary.rename(target)
     _flush(target.parent)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what `whole_folder(target)` left beside it where its process was killed."""
+    for path in target.parent.glob(f"{_TEMPORARY}{glob.escape(target.name)}-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_whole(path: Path, text: str) -> None:

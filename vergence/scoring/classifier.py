@@ -16,7 +16,8 @@ import torch
 from vergence.data.images import load_image
 from vergence.errors import DataError, ModelError
 from vergence.model.batch import MICROBATCH_TOKENS
-from vergence.model.policy import compute_dtype, read_config
+from vergence.model.policy import compute_dtype
+from vergence.model.pretrained import model_from, processor_from, read_config, reason_of, tokenizer_from
 from vergence.pairs.comparisons import Member
 from vergence.types import Doubles, Prompt
 
@@ -132,7 +133,7 @@ def load_classifier(
 
     Raises ModelError if the directory holds no sequence classifier with one label and a chat template.
     """
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
     config = read_config(directory)
     names = getattr(config, "architectures", None) or ()
@@ -143,10 +144,8 @@ def load_classifier(
         )
     if config.num_labels != 1:
         raise ModelError(f"{directory}: a classifier with {config.num_labels} labels; a reward model has one")
-    model = _loaded(
-        directory, lambda: AutoModelForSequenceClassification.from_pretrained(directory, dtype=torch.float32)
-    )
-    tokenizer = _loaded(directory, lambda: AutoTokenizer.from_pretrained(directory))
+    model = _loaded(directory, lambda: model_from(AutoModelForSequenceClassification, directory, dtype=torch.float32))
+    tokenizer = _loaded(directory, lambda: tokenizer_from(directory))
     processor, notes = eyes_of(directory)
     if (processor or tokenizer).chat_template is None:
         raise ModelError(f"{directory}: its tokenizer has no chat template; add a chat_template.jinja to the directory")
@@ -158,12 +157,10 @@ def load_classifier(
 
 def eyes_of(directory: Path) -> tuple[Any | None, tuple[str, ...]]:
     """The processor, if it reads pictures; else the note that the reward model is blind."""
-    from transformers import AutoProcessor
-
     try:
-        processor: Any = AutoProcessor.from_pretrained(directory)
+        processor: Any = processor_from(directory)
     except (OSError, ValueError, ImportError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
+        reason = reason_of(error)[:120]
         return None, (f"{directory}: scores text alone, pictures are ignored (no processor: {reason})",)
     if getattr(processor, "image_processor", None) is None:
         return None, (f"{directory}: scores text alone, pictures are ignored",)
@@ -174,5 +171,4 @@ def _loaded(directory: Path, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{directory}: not a loadable sequence classifier ({reason})") from error
+        raise ModelError(f"{directory}: not a loadable sequence classifier ({reason_of(error)})") from error

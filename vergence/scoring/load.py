@@ -11,7 +11,8 @@ import torch
 
 from vergence.errors import ModelError
 from vergence.model.batch import MICROBATCH_TOKENS
-from vergence.model.policy import DtypeName, read_config
+from vergence.model.policy import DtypeName
+from vergence.model.pretrained import read_config
 from vergence.model.reward_head import RAW, Calibration, load_reward_model
 from vergence.model.vision import DEFAULT_LIMITS, FeatureLimits
 from vergence.scoring.child import DEFAULT_DEADLINES, ChildScorer, Deadlines
@@ -19,8 +20,9 @@ from vergence.scoring.classifier import eyes_of, load_classifier
 from vergence.scoring.client import DEFAULT_PATIENCE, HttpScorer, Patience
 from vergence.scoring.memory import Forgetful, ScoreFile, ScoreMemory, Scores
 from vergence.scoring.scorer import PreferenceScorer, RawScorer
+from vergence.scoring.value_head import FILES, has_value_head, load_value_head
 
-Kind = Literal["vergence", "classifier", "http"]
+Kind = Literal["vergence", "classifier", "value_head", "http"]
 SOURCE = "source.json"
 """In a directory that stands for a reward model which is somewhere else."""
 
@@ -80,7 +82,7 @@ def scorer_for(
     place: Literal["here", "child"] = "here",
     deadlines: Deadlines = DEFAULT_DEADLINES,
 ) -> PreferenceScorer:
-    """The scorer of a directory: a reward model of ours, a sequence classifier, or a `source.json`.
+    """The scorer of a directory: a reward model of ours, a value head, a sequence classifier, or a `source.json`.
 
     Raises ModelError if it holds none of them.
     """
@@ -134,12 +136,14 @@ def source_of(directory: Path) -> Source:
             return Source(kind="vergence", place=str(folder), calibration=own_calibration(folder))
     if not directory.is_dir():
         raise ModelError(f"{directory}: no such directory; expected a reward model")
+    if has_value_head(directory):
+        return Source(kind="value_head", place=str(directory))
     architectures = getattr(read_config(directory), "architectures", None) or ()
     if any(name.endswith("ForSequenceClassification") for name in architectures):
         return Source(kind="classifier", place=str(directory))
     raise ModelError(
-        f"{directory}: no reward model; expected reward.json (one made by Vergence), or a sequence classifier, "
-        f"found {', '.join(architectures) or 'a config without a class'}"
+        f"{directory}: no reward model; expected reward.json (one made by Vergence), {FILES[0]} (a value head), or a "
+        f"sequence classifier, found {', '.join(architectures) or 'a config without a class'}"
     )
 
 
@@ -181,7 +185,8 @@ def local_model(kind: Kind, directory: Path, computing: Computing) -> tuple[RawS
     device = torch.device(computing.device)
     if kind == "classifier":
         return load_classifier(directory, device, microbatch_tokens=computing.microbatch_tokens)
-    model = load_reward_model(
+    load = load_value_head if kind == "value_head" else load_reward_model
+    model: RawScorer = load(
         directory,
         device,
         limits=computing.limits,

@@ -13,11 +13,13 @@ from vergence.data.source import Source
 from vergence.errors import RecipeError
 from vergence.grading.load import grader_for
 from vergence.grading.pool import PooledGrader
+from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families.known import family_of
-from vergence.model.policy import read_config
+from vergence.model.pretrained import read_config
 from vergence.monitor.probe import check_yes_no
 from vergence.pairs.files import check_tokens
+from vergence.planning.parts import base_of, check_parts
 from vergence.pool.warm import warm_content
 from vergence.recipe.data import DataFile, DigitsData, FileData
 from vergence.recipe.grpo import GrpoStage
@@ -123,6 +125,7 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
 
 def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
     """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    check_parts(recipe, all_there=True)
     pictures = SeenPictures(recipe.data)
 
     def check_pairs(stage: StageSection, key: str, file: Path) -> Source:
@@ -135,7 +138,7 @@ def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
             case ParentsStage() if stage.language_model == "smollm2":
                 find_packaged(SMOLLM2)
             case LoadStage():
-                family_of(read_config(stage.path))
+                family_of(read_config(base_of(stage.path)))
             case LoadRewardModelStage():
                 named_source(stage)
             case RewardModelStage():
@@ -150,7 +153,7 @@ def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
                     warm_content(stage.buffer.warm)
             case AssembleStage():
                 for named in (stage.vision, stage.language, stage.adapter):
-                    if named is not None:
+                    if named is not None and raw_config(named)["model_type"] != TOWER_LAYOUT:
                         read_config(named)
     if isinstance(recipe.data, FileData):
         check_data(recipe, recipe.data, grader, pictures)

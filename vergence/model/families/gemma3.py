@@ -22,6 +22,7 @@ from vergence.model.families.family import (
     stacked_rows,
 )
 from vergence.model.families.processor_files import write_processor_files, write_processor_readme
+from vergence.model.pretrained import image_processor_from
 
 
 def _tower(model: Any, pixels: Pixels) -> Float[Tensor, "F D"]:
@@ -80,7 +81,7 @@ def _image_processor(directory: str) -> Any:
     # by name: the automatic class fails without torchvision on transformers 5.17
     from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
-    return Gemma3ImageProcessorPil.from_pretrained(directory)
+    return image_processor_from(Gemma3ImageProcessorPil, directory)
 
 
 def _write_extras(directory: Path, config: Any, example_question: str) -> None:

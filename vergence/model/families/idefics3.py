@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vergence.model.families.family import Family, Frame, Grid, Pixels, image_token, sequence_positions
 from vergence.model.families.processor_files import write_processor_files, write_processor_readme
+from vergence.model.pretrained import image_processor_from
 
 LARGEST = 4096
 """Pixels of the longer side that a picture is never enlarged beyond."""
@@ -103,13 +104,13 @@ def _idefics3_processor(directory: str) -> Any:
     # by name: the automatic class fails without torchvision on transformers 5.17
     from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-    return Idefics3ImageProcessorPil.from_pretrained(directory)
+    return image_processor_from(Idefics3ImageProcessorPil, directory)
 
 
 def _smolvlm_processor(directory: str) -> Any:
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
-    return SmolVLMImageProcessorPil.from_pretrained(directory)
+    return image_processor_from(SmolVLMImageProcessorPil, directory)
 
 
 def _write_idefics3(directory: Path, config: Any, example_question: str) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from vergence.model.families.family import Family, Frame, Grid, Pixels, image_token, sequence_positions, stacked_rows
 from vergence.model.families.processor_files import write_processor_files, write_readme
 from vergence.model.families.towers import never_read, unread
+from vergence.model.pretrained import image_processor_from
 
 IMAGE_TOKEN = "<IMG_CONTEXT>"
 IMAGE_START = "<img>"
@@ -88,7 +89,7 @@ def _image_processor(directory: str) -> Any:
     # by name: the automatic class fails without torchvision on transformers 5.17
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
 
-    return GotOcr2ImageProcessorPil.from_pretrained(directory)
+    return image_processor_from(GotOcr2ImageProcessorPil, directory)
 
 
 def _write_extras(directory: Path, config: Any, example_question: str) -> None:

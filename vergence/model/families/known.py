@@ -5,6 +5,7 @@ from typing import Any
 from vergence.errors import ModelError
 from vergence.model.families import gemma3, idefics3, internvl, llava, llava_onevision, qwen2_5_vl, qwen3_vl
 from vergence.model.families.family import Family
+from vergence.model.families.supported import unsupported, unsupported_tower
 
 FAMILIES: dict[str, Family] = {
     family.model_type: family
@@ -24,15 +25,9 @@ FAMILIES: dict[str, Family] = {
 def family_of(config: Any) -> Family:
     """The family of a loaded config. Raises ModelError if there is none, or if it does not know the vision tower."""
     if config.model_type not in FAMILIES:
-        raise ModelError(
-            f'model type "{config.model_type}" is not supported; supported are {", ".join(sorted(FAMILIES))}. '
-            "A family is one file beside vergence/model/families/internvl.py"
-        )
+        raise ModelError(unsupported(config.model_type))
     family = FAMILIES[config.model_type]
     tower = config.vision_config.model_type
     if tower not in family.towers:
-        raise ModelError(
-            f'model type "{config.model_type}" with a vision tower of type "{tower}" is not supported; '
-            f"supported with it: {', '.join(family.towers)}"
-        )
+        raise ModelError(unsupported_tower(config.model_type, tower))
     return family

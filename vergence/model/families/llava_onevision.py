@@ -22,6 +22,7 @@ from vergence.model.families.family import Family, Frame, Grid, Pixels, image_to
 from vergence.model.families.llava import layers_side_by_side, read_layers
 from vergence.model.families.processor_files import write_processor_files, write_processor_readme
 from vergence.model.families.towers import unread
+from vergence.model.pretrained import image_processor_from
 
 SCALED_DOWN = 1.1
 """How much longer than the limit a sheet's sides may be, taken together, before it is scaled down."""
@@ -134,7 +135,7 @@ def _image_processor(directory: str) -> Any:
         LlavaOnevisionImageProcessorPil,
     )
 
-    return LlavaOnevisionImageProcessorPil.from_pretrained(directory)
+    return image_processor_from(LlavaOnevisionImageProcessorPil, directory)
 
 
 def _write_extras(directory: Path, config: Any, example_question: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from vergence.errors import ModelError
 from vergence.model.families.family import Family, Frame, Grid, Pixels, image_token, stacked_rows
 from vergence.model.families.processor_files import write_processor_files, write_processor_readme
+from vergence.model.pretrained import image_processor_from
 from vergence.types import Ints
 
 
@@ -113,7 +114,7 @@ def image_processor(directory: str) -> Any:
     # by name: the automatic class fails without torchvision on transformers 5.17
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-    return Qwen2VLImageProcessorPil.from_pretrained(directory)
+    return image_processor_from(Qwen2VLImageProcessorPil, directory)
 
 
 def _write_extras(directory: Path, config: Any, example_question: str) -> None:
