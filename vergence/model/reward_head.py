@@ -5,7 +5,7 @@ calibration) beside it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -71,12 +71,22 @@ class RewardModel:
         ends, end = self.backbone.end_token_ids, end_of_turn(self.backbone)
         return collate([(prompt, ended_alike(one, ends, end)) for prompt, one in members], self.backbone.device)
 
-    @torch.no_grad()
     def raw(self, members: Sequence[tuple[Prompt, Completion]]) -> Doubles:
         """Members [N] -> raw scores [N], in passes of at most `microbatch_tokens` tokens."""
+        return self._passes(members, self.batch)
 
+    def raw_as_given(self, members: Sequence[tuple[Prompt, Completion]]) -> Doubles:
+        """The same for members whose last token is the one to be read, whatever it is."""
+        return self._passes(members, lambda part: collate(part, self.backbone.device))
+
+    @torch.no_grad()
+    def _passes(
+        self,
+        members: Sequence[tuple[Prompt, Completion]],
+        batch: Callable[[Sequence[tuple[Prompt, Completion]]], Batch],
+    ) -> Doubles:
         def compute(part: Sequence[tuple[Prompt, Completion]]) -> list[float]:
-            return raw_scores(self.backbone, self.head, self.batch(part), self.tower).double().tolist()
+            return raw_scores(self.backbone, self.head, batch(part), self.tower).double().tolist()
 
         return np.asarray(mapped(members, self.microbatch_tokens, compute), dtype=np.float64)
 

@@ -48,7 +48,8 @@ class ValueHead:
         Raises DataError where a conversation is longer than the model can read.
         """
         asked: dict[str, Prompt] = {}
-        return self.model.raw([self._conversation(prompt, completion.text, asked) for prompt, completion in members])
+        conversations = [self._conversation(prompt, completion.text, asked) for prompt, completion in members]
+        return self.model.raw_as_given(conversations)
 
     def _conversation(self, prompt: Prompt, response: str, asked: dict[str, Prompt]) -> Member:
         """As a prompt, which is where conversations of this problem begin alike, and the rest of this one."""
