@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.configs import CONFIGS, ROUNDS_OF_DATA, Config
-from benchmarks.figures import config_figures, foreign_load, merged
+from benchmarks.figures import config_figures, foreign_load
 from benchmarks.page import publish, ratio_table
 from benchmarks.processes import commit, machine, run_measured
 
@@ -69,8 +69,11 @@ def today() -> str:
 
 def with_config(old: dict[str, Any], name: str, figures: dict[str, Any]) -> dict[str, Any]:
     """The results file with one configuration measured anew, and what belongs to all of them."""
-    new = merged(old, {"configs": {name: figures}})
-    about = {"versions": figures["versions"], "machine": machine(), "date": today(), "commit": commit()}
+    here = machine()
+    before = {"machine": old.get("machine", here)}  # of those that do not say
+    kept = {other: before | one for other, one in old.get("configs", {}).items()}
+    new = old | {"configs": kept | {name: figures | {"machine": here}}}
+    about = {"versions": figures["versions"], "machine": here, "date": today(), "commit": commit()}
     return new | about | {"foreign_load": foreign_load(new["configs"].values())}
 
 

@@ -172,15 +172,25 @@ def _about(found: Figures) -> str:
     if "machine" not in found:
         return "Nothing has been timed yet.\n"
     peer, ours = found["versions"]["peer"], found["versions"]["vergence"]
-    machine, load = found["machine"], found["foreign_load"]
+    load = found["foreign_load"]
     text = (
-        f"Measured {_days(found['configs'])} on {machine['cores']} cores of {machine['processor']}, "
-        f"{machine['memory_gb']:g} GB, no GPU. TRL {peer['trl']}, transformers {peer['transformers']}, torch "
+        f"Measured {_machines(found)}, no GPU. TRL {peer['trl']}, transformers {peer['transformers']}, torch "
         f"{peer['torch']} against vergence {ours['vergence']} at commit {found['commit']}, transformers "
         f"{ours['transformers']}, torch {ours['torch']}; fp32, 2 threads. Foreign processes used "
         f"{load['median']:.2f} cores in the median pair, {load['max']:.2f} in the worst."
     )
     return textwrap.fill(text, 120) + "\n"
+
+
+def _machines(found: Figures) -> str:
+    """When and on what; with the configurations by name where they were measured on several machines."""
+    places: dict[str, dict[str, Figures]] = {}
+    for name, one in found["configs"].items():
+        machine = one.get("machine", found["machine"])
+        place = f"{machine['cores']} cores of {machine['processor']}, {machine['memory_gb']:g} GB"
+        places.setdefault(place, {})[name] = one
+    names = {place: f" ({', '.join(sorted(configs))})" if len(places) > 1 else "" for place, configs in places.items()}
+    return "; ".join(f"{_days(configs)} on {place}{names[place]}" for place, configs in places.items())
 
 
 def _days(configs: Mapping[str, Figures]) -> str:
