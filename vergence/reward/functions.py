@@ -4,8 +4,8 @@
     def brevity(responses: Sequence[tuple[Problem, str]]) -> Sequence[float]: ...   all of a step (`batch = true`)
 
 It must give a finite number. Where it raises or gives anything else, the response could not be judged: it is counted as
-such, is in no mean and teaches nothing. `sys.exit` is such an error as well; only Ctrl-C ends the run. A function should
-depend on its arguments alone, or a resumed run is another run.
+such, is in no mean and teaches nothing. `sys.exit` is such an error as well; only Ctrl-C ends the run. A function
+should depend on its arguments alone, or a resumed run is another run.
 """
 
 import asyncio
