@@ -127,7 +127,7 @@ def wait_for(condition: Callable[[], bool], message: str) -> None:
 
 def inside(program: str) -> str:
     """What a program says that looks around."""
-    events = list(confined({"kind": "stdin", "source": program, "inputs": [""]}, QUICK))
+    events = list(confined({"kind": "stdin", "preface": "", "source": program, "inputs": [""]}, QUICK))
     (case,) = [event for event in events if event["event"] == "case"]
     return str(case["output"] + case["errors"])
 
@@ -209,7 +209,7 @@ def test_one_case_leaves_nothing_to_the_next() -> None:
         "print(len([n for n in os.listdir('/proc') if n.isdigit()]))\n"
         "if os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)"
     )
-    events = list(confined({"kind": "stdin", "source": program, "inputs": ["", "", ""]}, QUICK))
+    events = list(confined({"kind": "stdin", "preface": "", "source": program, "inputs": ["", "", ""]}, QUICK))
     counts = [event["output"].split()[0] for event in events if event["event"] == "case"]
     assert counts == ["3", "3", "3"]
 
@@ -220,7 +220,7 @@ def test_the_end_of_the_grader_is_the_end_of_everything() -> None:
         "from vergence.grading.sandbox.run import confined\n"
         "from vergence.grading.sandbox.limits import SandboxLimits\n"
         "source = 'import os, time\\nif os.fork() == 0:\\n    os.setsid()\\ntime.sleep(1000)'\n"
-        "job = {'kind': 'stdin', 'source': source, 'inputs': ['']}\n"
+        "job = {'kind': 'stdin', 'preface': '', 'source': source, 'inputs': ['']}\n"
         "for event in confined(job, SandboxLimits(case_seconds=100.0)):\n"
         "    print(event, flush=True)\n"
     )
