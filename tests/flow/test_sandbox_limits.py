@@ -227,7 +227,11 @@ ATTACKS = {
 }
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    ("inside", "name"),
+    [*(("as a user", name) for name in ATTACKS), ("as root", "kills it"), ("as root", "kills everybody")],
+    indirect=["inside"],  # by the way of users a program may signal even the guardian
+)
 def test_a_program_that_attacks_its_judge_is_wrong_and_no_failure_of_ours(inside: Inside, name: str) -> None:
     """A failure is in no mean, so such a program would have cost its writer nothing."""
     tests = {

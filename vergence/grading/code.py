@@ -21,6 +21,8 @@ from vergence.types import Grade, Problem, Verdict
 MAX_PROGRAM = 200_000
 """Characters."""
 _REASON = 200
+_ENDS = {"time": "out of time", "output": "too much output", "gone": "the program cannot be asked"}
+"""How a case may end, in words; all others speak for themselves."""
 
 
 def tests_fault(tests: str) -> str:
@@ -60,7 +62,7 @@ def judge_code(problem: Problem, text: str, limits: SandboxLimits = DEFAULT_LIMI
 def _source(tests: CodeTests, text: str) -> str | None:
     if isinstance(tests, CheckTests):
         return read_completion(text, tests.prompt, tests.function)
-    return read_program(text)
+    return read_program(text, tests.function if isinstance(tests, CallTests) else "")
 
 
 def _job(tests: CodeTests, source: str) -> dict[str, Any]:
@@ -102,10 +104,10 @@ def _judged(tests: CodeTests, source: str, events: Iterator[dict[str, Any]]) -> 
 def _right(tests: CodeTests, place: int, output: str) -> bool:
     match tests:
         case StdinTests():
-            return same_output(output, tests.outputs[place])
+            return same_output(output, tests.outputs[place], tests.tolerance)
         case CallTests():
             try:
-                return same_value(json.loads(output), tests.outputs[place])
+                return same_value(json.loads(output), tests.outputs[place], tests.tolerance)
             except (ValueError, RecursionError):
                 return False
         case CheckTests():
@@ -114,7 +116,7 @@ def _right(tests: CodeTests, place: int, output: str) -> bool:
 
 def _failure(event: dict[str, Any]) -> str:
     last = event["errors"].strip().splitlines()[-1:]
-    what = {"time": "out of time", "output": "too much output"}.get(event["ended"], event["ended"])
+    what = _ENDS.get(event["ended"], event["ended"])
     return f"{what}: {last[0]}" if last else str(what)
 
 

@@ -63,6 +63,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 """What one side may ask of an object that stays on the other. No comparison and no arithmetic is among them."""
 
 
+ENDED = "it has ended"
+
+
 class GoneError(BaseException):
     """The other side ended, or says what cannot be understood. No `except Exception` of a test hides it."""
 
@@ -171,14 +174,14 @@ class Peer:
             self._send.write(json.dumps(message).encode() + b"\n")
             self._send.flush()
         except OSError:
-            raise self._gone("it has ended") from None
+            raise self._gone(ENDED) from None
 
     def _hear(self) -> dict[str, Any]:
         line = self._receive.readline(self._longest + 1)
         if len(line) > self._longest:
             raise self._gone(f"it gave more than {self._longest:,} bytes")
         if not line.endswith(b"\n"):
-            raise self._gone("it has ended")
+            raise self._gone(ENDED)
         try:
             return dict(json.loads(line))
         except (ValueError, TypeError, RecursionError):

@@ -27,7 +27,7 @@ class Checked:
     """What came of the tests."""
 
     kind: str
-    """ "" where they passed, the name of an error, "gone" where the program ended, "tests" where they cannot be run."""
+    """ "" where they passed, "gone" where the program cannot be asked, "tests" if they cannot be run, an error."""
     reason: str
 
 

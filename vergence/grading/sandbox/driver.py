@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from vergence.grading.sandbox.caller import ENDED
 from vergence.grading.sandbox.checker import Checked, checked
 from vergence.grading.sandbox.inside import say
 from vergence.grading.sandbox.limits import SandboxLimits
@@ -77,7 +78,8 @@ def _run(kind: str, text: str, limits: SandboxLimits) -> dict[str, object]:
     finally:
         _end_all(process)
     result: dict[str, object] = {"output": output.decode(errors="replace"), "errors": errors.decode(errors="replace")}
-    return result | {"ended": ended or _how(process), "seconds": round(time.monotonic() - started, 3)}
+    ended = ended or ("done" if process.returncode == 0 else _how(process))
+    return result | {"ended": ended, "seconds": round(time.monotonic() - started, 3)}
 
 
 def _checked(job: dict[str, Any], limits: SandboxLimits) -> dict[str, object]:
@@ -102,14 +104,15 @@ def _checked(job: dict[str, Any], limits: SandboxLimits) -> dict[str, object]:
         os.close(ours)
         _end_all(process)
         status = os.waitpid(checker, 0)[1]
-    late = said is None or code == -signal.SIGXCPU or os.waitstatus_to_exitcode(status) == -signal.SIGXCPU
     found = Checked(**json.loads(said)) if said else Checked("no verdict", "")
     if found.kind == "tests":
         return {"event": "tests", "reason": found.reason}
-    ended = "done" if not found.kind else "time" if late else found.kind
-    if ended == "gone":
-        ended = "the program was lost" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
-    return {"event": "case", "case": 0, "output": "", "errors": found.reason, "ended": ended}
+    limit = -signal.SIGXCPU
+    if found.kind and (said is None or limit in (code, os.waitstatus_to_exitcode(status))):
+        found = Checked("time", "")
+    elif found == Checked("gone", ENDED):
+        found = Checked(_how(process), "")
+    return {"event": "case", "case": 0, "output": "", "errors": found.reason, "ended": found.kind or "done"}
 
 
 def _as_checker(
@@ -200,7 +203,7 @@ def _how(process: "subprocess.Popen[bytes]") -> str:
     code = process.returncode
     if code == -signal.SIGXCPU:
         return "time"
-    return "done" if code == 0 else f"exit code {code}" if code > 0 else f"signal {-code}"
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 def read_job() -> str:
