@@ -115,7 +115,7 @@ def _guard(child: int, limits: SandboxLimits) -> int:
 
 def _used() -> tuple[float, int]:
     """CPU seconds and bytes of all processes but this one: in memory, in files, and held for them by sockets."""
-    ticks, pages, sockets = 0, 0, 0
+    ticks, pages = 0, 0
     for name in os.listdir("/proc"):
         if not name.isdigit() or name == "1":
             continue
@@ -125,10 +125,8 @@ def _used() -> tuple[float, int]:
         ticks += sum(map(int, fields[11:15]))
         pages += int(fields[21]) or _pages_of_threads(name)
     files = os.statvfs(SCRATCH)
-    for line in Path("/proc/net/protocols").read_bytes().splitlines():
-        if line.startswith(b"UNIX"):
-            sockets += int(line.split()[2])
-    return ticks / _TICKS, pages * _PAGE + (files.f_blocks - files.f_bfree) * files.f_frsize + sockets * _SOCKET
+    held = (files.f_blocks - files.f_bfree) * files.f_frsize + _sockets() * _SOCKET
+    return ticks / _TICKS, pages * _PAGE + held
 
 
 def _status(path: str) -> list[bytes]:
@@ -147,6 +145,15 @@ def _pages_of_threads(process: str) -> int:
         return 0
     found = (_status(f"/proc/{process}/task/{thread}/stat") for thread in threads)
     return max((int(fields[21]) for fields in found if fields), default=0)
+
+
+def _sockets() -> int:
+    """How many there are in this network, which is the programs' own; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/net/protocols").read_bytes().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[2]) for line in lines if line.startswith(b"UNIX"))
 
 
 def _as_driver(limits: SandboxLimits, driver: Callable[[], None]) -> None:
