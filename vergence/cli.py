@@ -27,6 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("vergence: stopped; the same command continues from the last checkpoint", file=sys.stderr)
         return 1
+    except SystemExit as error:  # no command of ours ends in that way: it comes from code that was loaded
+        print(
+            f"vergence: something that was loaded called sys.exit({error.code!r:.80}) before the command was done; "
+            "the same command continues from the last checkpoint",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:  # the last resort: whatever else goes wrong is one line too, and never exit code 0
         if os.environ.get("VERGENCE_TRACEBACK"):
             raise

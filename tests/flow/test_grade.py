@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import random
 import subprocess
 import sys
@@ -93,6 +94,43 @@ def test_a_folder_that_is_missing_is_told(tmp_path: Path, capsys: pytest.Capture
     rows = lines(tmp_path / "rows.jsonl", ROWS)
     assert 2 == main(["grade", str(rows), "--out", str(tmp_path / "none" / "out.jsonl")])
     assert "does not exist; create it first" in capsys.readouterr().err
+
+
+def test_a_device_that_is_named_as_output_stays_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--out /dev/null` as root once put a regular file in its place."""
+    rows = str(lines(tmp_path / "rows.jsonl", ROWS[1:5]))
+    (tmp_path / "null").symlink_to("/dev/null")
+    assert 0 == main(["grade", rows, "--out", str(tmp_path / "null")])
+    assert Path("/dev/null").is_char_device()
+    assert "right" in capsys.readouterr().out
+    command = [sys.executable, "-m", "vergence", "grade", rows, "--out", "/dev/stdout"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert ["wrong", "correct", "correct", "correct"] == [json.loads(one)["verdict"] for one in said[:4]]
+    assert {"rows.jsonl", "null"} == {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "device"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "check", "rows.jsonl"],
+        ["data", "overlap", "rows.jsonl", "--against", "rows.jsonl"],
+        ["run", "digits"],
+        ["assemble"],
+    ],
+)
+def test_a_folder_that_is_asked_for_is_never_put_in_the_place_of_something_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str, command: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines(tmp_path / "rows.jsonl", [{"id": "1", "question": "?", "images": [], "answer": "1"}])
+    out = tmp_path / "out"
+    {"file": out.touch, "fifo": lambda: os.mkfifo(out), "device": lambda: out.symlink_to("/dev/null")}[kind]()
+    before = out.lstat()
+    assert 2 == main([*command, "--out", str(out)])
+    assert 1 == len(capsys.readouterr().err.splitlines())
+    assert before.st_ino == out.lstat().st_ino
+    assert Path("/dev/null").is_char_device()
 
 
 def test_the_command_needs_no_torch() -> None:

@@ -39,6 +39,7 @@ ADDING = problem({"kind": "stdin", "cases": [{"input": "1 2\n", "output": "3"}, 
 SUMMING = problem(
     {"kind": "call", "function": "total", "cases": [{"input": [[1, 2]], "output": 3}, {"input": [[]], "output": 0}]}
 )
+DIVISOR = problem({"kind": "call", "function": "gcd", "cases": [{"input": [12, 18], "output": 6}]})
 DOUBLING = problem(
     {
         "kind": "check",
@@ -72,6 +73,24 @@ DOUBLING = problem(
             "wrong",
             "",
         ),
+        (
+            SUMMING,
+            "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+            "@dataclass\nclass Held:\n    n: int\n"
+            "def total(values: List[int]) -> Optional[int]:\n    return Held(reduce(add, values, 0)).n",
+            "correct",
+            "2 of 2",
+        ),
+        (
+            ADDING,
+            "def down(n):\n    return 0 if n == 0 else 1 + down(n - 1)\n"
+            "if __name__ == '__main__':\n    print(sum(map(int, input().split())) if pow(3, down(5000), 7) else 0)",
+            "correct",
+            "2 of 2",
+        ),
+        (DIVISOR, "def other(a, b):\n    return 1", "wrong", "no function gcd"),
+        (DIVISOR, "from math import gcd", "correct", "1 of 1"),
+        (DIVISOR, "def gcd(a, b):\n    return a if b == 0 else gcd(b, a % b)", "correct", "1 of 1"),
         (DOUBLING, "def twice(n):\n    return 2 * n", "correct", "1 of 1"),
         (DOUBLING, "def twice(n):\n    return n * n", "wrong", "AssertionError"),
         (DOUBLING, "import sys\ndef twice(n):\n    sys.exit(0)", "wrong", ""),
@@ -97,7 +116,7 @@ def test_hostile_programs_end_within_their_limits_and_leave_nothing_behind(name:
     before = own_processes()
     started = time.monotonic()
     grade = judge_code(ADDING, f"```python\n# {name}\n{HOSTILE[name]}\n```", QUICK)
-    assert grade.verdict in (Verdict.WRONG, Verdict.FAILED), grade.reason
+    assert grade.verdict is Verdict.WRONG, grade.reason
     assert time.monotonic() - started < QUICK.wall_seconds + 5
     wait_for(lambda: own_processes() <= before, f"processes of {name} are still there")
 
@@ -127,7 +146,7 @@ def wait_for(condition: Callable[[], bool], message: str) -> None:
 
 def inside(program: str) -> str:
     """What a program says that looks around."""
-    events = list(confined({"kind": "stdin", "source": program, "inputs": [""]}, QUICK))
+    events = list(confined({"kind": "stdin", "preface": "", "source": program, "inputs": [""]}, QUICK))
     (case,) = [event for event in events if event["event"] == "case"]
     return str(case["output"] + case["errors"])
 
@@ -209,7 +228,7 @@ def test_one_case_leaves_nothing_to_the_next() -> None:
         "print(len([n for n in os.listdir('/proc') if n.isdigit()]))\n"
         "if os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)"
     )
-    events = list(confined({"kind": "stdin", "source": program, "inputs": ["", "", ""]}, QUICK))
+    events = list(confined({"kind": "stdin", "preface": "", "source": program, "inputs": ["", "", ""]}, QUICK))
     counts = [event["output"].split()[0] for event in events if event["event"] == "case"]
     assert counts == ["3", "3", "3"]
 
@@ -220,7 +239,7 @@ def test_the_end_of_the_grader_is_the_end_of_everything() -> None:
         "from vergence.grading.sandbox.run import confined\n"
         "from vergence.grading.sandbox.limits import SandboxLimits\n"
         "source = 'import os, time\\nif os.fork() == 0:\\n    os.setsid()\\ntime.sleep(1000)'\n"
-        "job = {'kind': 'stdin', 'source': source, 'inputs': ['']}\n"
+        "job = {'kind': 'stdin', 'preface': '', 'source': source, 'inputs': ['']}\n"
         "for event in confined(job, SandboxLimits(case_seconds=100.0)):\n"
         "    print(event, flush=True)\n"
     )

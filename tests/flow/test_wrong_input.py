@@ -234,3 +234,10 @@ def test_too_few_problems_for_a_step_are_refused_before_a_run_begins(capsys, tmp
     assert "prompts_per_step = 32" in line
     assert "2 problems" in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("code", [0, None, "done"])
+def test_loaded_code_that_exits_never_ends_a_command_as_if_it_had_succeeded(monkeypatch, capsys, code) -> None:
+    monkeypatch.setattr("vergence.recipe.load.load_recipe", lambda *given: sys.exit(code))
+    assert main(["check", "digits"]) == 1
+    assert f"called sys.exit({code!r})" in capsys.readouterr().err

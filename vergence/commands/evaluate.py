@@ -9,6 +9,7 @@ from rich.table import Table
 from vergence.commands.quiet import quieten_libraries
 from vergence.data.problems import read_problems
 from vergence.evaluation.measure import Figures, answer_all, figures, prediction_rows
+from vergence.files import check_output, write_whole
 from vergence.grading.limits import DEFAULT_LIMITS
 from vergence.grading.load import grader_for
 from vergence.model.device import choose_device
@@ -17,7 +18,6 @@ from vergence.model.vision import ADAPTER_OUTPUT, CachedTower
 from vergence.reward.form import FORMS
 from vergence.reward.hybrid import RULES, RuleReward
 from vergence.rollout.local import LocalGenerator
-from vergence.run.checkpoint import write_whole
 from vergence.stages.gold import check_gold
 
 
@@ -26,6 +26,8 @@ def eval_command(
 ) -> None:
     """Answer every problem of a file, grade, print the figures, and write the answers if asked to."""
     quieten_libraries()
+    if out is not None:
+        check_output(out)
     problems = read_problems(data, decode=True)
     with grader_for(DEFAULT_LIMITS) as grader:
         check_gold(problems, data, grader, FORMS[form])

@@ -1,7 +1,6 @@
 """`vergence grade`."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vergence.errors import DataError
+from vergence.files import whole_file
 from vergence.grading.limits import Limits
 from vergence.grading.load import grader_for
 from vergence.grading.rows import Row, read_rows
@@ -61,17 +61,8 @@ def _target(out: Path | None, *, quiet: bool) -> Iterator[Write | None]:
     if out is None:
         yield None if quiet else sys.stdout.write
         return
-    if not out.parent.is_dir():
-        raise DataError(f"{out}: the directory {out.parent} does not exist; create it first")
-    temporary = out.with_name(f".tmp-{os.getpid()}-{out.name}")
-    try:
-        with temporary.open("w", encoding="utf-8") as lines:
-            yield lines.write
-        temporary.replace(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(out) as file:
+        yield lambda line: file.write(line.encode())
 
 
 def counts_table(tally: Tally) -> Table:

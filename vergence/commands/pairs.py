@@ -16,6 +16,7 @@ from vergence.clock import Clock
 from vergence.commands.reward_model import opened_scorer
 from vergence.commands.sampling import Answering, Asking, answering, watched
 from vergence.errors import RecipeError, RunError
+from vergence.files import is_stream, write_whole
 from vergence.model.policy import encode
 from vergence.model.reward_head import RAW, Calibration
 from vergence.pairs.dropout import dropout_pair
@@ -26,7 +27,6 @@ from vergence.pairs.statistics import fate_table
 from vergence.pool.rows import completion_row, restored_completion, restored_group, scored_row
 from vergence.pool.samples import SampleChunk, sample_all, sample_file
 from vergence.recipe.pairs import PairsSection
-from vergence.run.checkpoint import write_whole
 from vergence.scoring.load import fingerprint, named
 from vergence.scoring.scorer import PreferenceScorer
 from vergence.seeds import generator, seed_of
@@ -96,7 +96,8 @@ def make_pairs(model: Answering, wish: PairWish, scorer: PreferenceScorer | None
                 "length ratio (what was sampled is kept)"
             )
         write_whole(asking.out, pair_lines(pairs, asking.out, tokens=wish.tokens))
-        write_whole(asking.out.with_name(asking.out.name + ".stats.json"), json.dumps(figures, indent=2) + "\n")
+        if not is_stream(asking.out):  # beside which nothing can lie
+            write_whole(asking.out.with_name(asking.out.name + ".stats.json"), json.dumps(figures, indent=2) + "\n")
 
 
 def samples_depend_on(wish: PairWish) -> dict[str, Any]:

@@ -15,13 +15,13 @@ from vergence.commands.sampling import Answering, Asking, answering, watched
 from vergence.data.problems import read_rows
 from vergence.data.raw_images import is_path
 from vergence.errors import RunError
+from vergence.files import check_output, seen_from, write_whole, write_whole_bytes
 from vergence.model.policy import encode
 from vergence.pool.rates import Band, PoolSummary, pool_rows, solve_rates, summarise
 from vergence.pool.rows import restored_group, scored_row
-from vergence.pool.samples import check_output, sample_all, sample_file
+from vergence.pool.samples import sample_all, sample_file
 from vergence.pool.warm import warm_bytes
 from vergence.reward.hybrid import RULES, weighted
-from vergence.run.checkpoint import write_whole, write_whole_bytes
 from vergence.types import JudgedGroup, Problem
 
 
@@ -89,10 +89,10 @@ def _judged(model: Answering, rows: Iterator[Mapping[str, Any]], kept: Sequence[
 
 def _moved(asking: Asking) -> Iterator[dict[str, Any]]:
     """The rows of the data file, with relative picture paths as they are seen from the pool file."""
-    here, there = asking.out.resolve().parent, asking.data.resolve().parent
+    there = asking.data.resolve().parent
     for row in read_rows(asking.data):
         images = [
-            os.path.relpath(there / image, here) if is_path(image) and not os.path.isabs(image) else image
+            seen_from(asking.out, str(there / image)) if is_path(image) and not os.path.isabs(image) else image
             for image in row["images"]
         ]
         yield row | {"images": images}

@@ -14,11 +14,12 @@ from vergence.commands.quiet import quieten_libraries
 from vergence.data.preferences import read_preferences, read_responses
 from vergence.errors import DirectoryError
 from vergence.evaluation.statistics import Interval
+from vergence.files import check_output, write_whole
 from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.device import choose_device
 from vergence.model.reward_head import save_reward_model
 from vergence.model.vision import DEFAULT_LIMITS
-from vergence.run.checkpoint import whole_folder, write_whole
+from vergence.run.checkpoint import whole_folder
 from vergence.run.progress import Progress, Verbosity
 from vergence.scoring.average import average
 from vergence.scoring.child import Deadlines
@@ -50,6 +51,8 @@ def train_command(wish: Wish, out: Path, *, device: str, quiet: bool) -> None:
 def measure_command(spec: str, pairs: Path, *, out: Path | None, device: str) -> None:
     """Measure any reward model on a file of pairs."""
     quieten_libraries()
+    if out is not None:
+        check_output(out)
     rows = read_preferences(pairs)
     with closing(opened_scorer(spec, device)) as scorer:
         report = measured_on_file(scorer, rows)
@@ -61,6 +64,8 @@ def measure_command(spec: str, pairs: Path, *, out: Path | None, device: str) ->
 def score_command(spec: str, data: Path, *, out: Path | None, device: str) -> None:
     """Score the responses of a file, one JSON object a response."""
     quieten_libraries()
+    if out is not None:
+        check_output(out)
     rows = read_responses(data)
     with closing(opened_scorer(spec, device)) as scorer:
         wording = scorer_wording(scorer.model)

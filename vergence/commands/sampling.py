@@ -13,13 +13,14 @@ from vergence.commands.quiet import quieten_libraries
 from vergence.data.problems import read_problems
 from vergence.data.source import Source
 from vergence.errors import DataError
+from vergence.files import check_output
 from vergence.grading.limits import DEFAULT_LIMITS
 from vergence.grading.load import grader_for
 from vergence.model.device import choose_device
 from vergence.model.fingerprint import policy_fingerprint
 from vergence.model.policy import Policy, load_policy
 from vergence.model.vision import ADAPTER_OUTPUT, CachedTower
-from vergence.pool.samples import CHUNK, check_output, samples_path
+from vergence.pool.samples import CHUNK, samples_path
 from vergence.reward.form import Form
 from vergence.reward.hybrid import RULES, RuleReward
 from vergence.reward.rules import AsWritten

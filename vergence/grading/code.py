@@ -1,12 +1,11 @@
 """The grader of code: a program is right if it passes every test, run where it can do no harm.
 
 Tests are those of LiveCodeBench (programs that read and print, functions) and HumanEval (assertions). What a right
-result would be stays outside the confinement for the first two; for assertions it can not, so a program that looks for
-its own tests may pass them unjustly.
+result would be stays outside the confinement for the first two. Assertions run inside of it, in another process than
+the program, which answers their calls with plain values.
 """
 
 import json
-import secrets
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,12 +14,15 @@ from vergence.errors import DataError
 from vergence.grading.code_tests import CallTests, CheckTests, CodeTests, StdinTests, read_tests
 from vergence.grading.program import read_completion, read_program, same_output, same_value
 from vergence.grading.sandbox.limits import DEFAULT_LIMITS, SandboxLimits
+from vergence.grading.sandbox.preface import PREFACE
 from vergence.grading.sandbox.run import confined, refusal
 from vergence.types import Grade, Problem, Verdict
 
 MAX_PROGRAM = 200_000
 """Characters."""
 _REASON = 200
+_ENDS = {"time": "out of time", "output": "too much output", "gone": "the program cannot be asked"}
+"""How a case may end, in words; all others speak for themselves."""
 
 
 def tests_fault(tests: str) -> str:
@@ -50,10 +52,9 @@ def judge_code(problem: Problem, text: str, limits: SandboxLimits = DEFAULT_LIMI
     if refused:
         return Grade(Verdict.FAILED, source, f"programs can not be confined here: {refused}")
     bounds = replace(limits, case_seconds=tests.seconds)
-    proof = secrets.token_hex(16)
-    events = confined(_job(tests, source, proof), bounds)
+    events = confined(_job(tests, source), bounds)
     try:
-        return _judged(tests, source, events, proof)
+        return _judged(tests, source, events)
     finally:
         events.close()
 
@@ -61,34 +62,38 @@ def judge_code(problem: Problem, text: str, limits: SandboxLimits = DEFAULT_LIMI
 def _source(tests: CodeTests, text: str) -> str | None:
     if isinstance(tests, CheckTests):
         return read_completion(text, tests.prompt, tests.function)
-    return read_program(text)
+    return read_program(text, tests.function if isinstance(tests, CallTests) else "")
 
 
-def _job(tests: CodeTests, source: str, proof: str) -> dict[str, Any]:
+def _job(tests: CodeTests, source: str) -> dict[str, Any]:
     match tests:
         case StdinTests():
-            return {"kind": "stdin", "source": source, "inputs": list(tests.inputs)}
+            return {"kind": "stdin", "preface": PREFACE, "source": source, "inputs": list(tests.inputs)}
         case CallTests():
             inputs = [json.dumps({"function": tests.function, "arguments": given}) for given in tests.inputs]
-            return {"kind": "call", "source": source, "inputs": inputs}
+            return {"kind": "call", "preface": PREFACE, "source": source, "inputs": inputs}
         case CheckTests():
-            given = {"function": tests.function, "tests": tests.tests, "proof": proof}
-            return {"kind": "check", "source": source, "inputs": [json.dumps(given)]}
+            given = {"function": tests.function, "prompt": tests.prompt, "tests": tests.tests}
+            return {"kind": "check", "preface": "", "source": source} | given
 
 
-def _judged(tests: CodeTests, source: str, events: Iterator[dict[str, Any]], proof: str) -> Grade:
+def _judged(tests: CodeTests, source: str, events: Iterator[dict[str, Any]]) -> Grade:
     asked = 1 if isinstance(tests, CheckTests) else len(tests.inputs)
     passed = 0
     for event in events:
         match event["event"]:
             case "case" if event["ended"] != "done":
                 return _wrong(source, passed, asked, _failure(event))
-            case "case" if not _right(tests, passed, event["output"], proof):
+            case "case" if not _right(tests, passed, event["output"]):
                 return _wrong(source, passed, asked, f"gave {event['output'].strip()[:80]!r}")
             case "case":
                 passed += 1
-            case "limit":
+            case "limit" | "attacked":
                 return _wrong(source, passed, asked, str(event["reason"]))
+            case "broken" if passed:  # nothing but what it left behind can have done that
+                return _wrong(source, passed, asked, f"it broke the process that judges it: {event['reason']}")
+            case "tests":
+                return Grade(Verdict.FAILED, source, f"the tests cannot be run: {event['reason']}"[:_REASON])
             case "refused" | "broken":
                 return Grade(Verdict.FAILED, source, f"confinement failed: {event['reason']}"[:_REASON])
         if passed == asked:
@@ -96,22 +101,22 @@ def _judged(tests: CodeTests, source: str, events: Iterator[dict[str, Any]], pro
     return Grade(Verdict.FAILED, source, "the confinement ended without a result")
 
 
-def _right(tests: CodeTests, place: int, output: str, proof: str) -> bool:
+def _right(tests: CodeTests, place: int, output: str) -> bool:
     match tests:
         case StdinTests():
-            return same_output(output, tests.outputs[place])
+            return same_output(output, tests.outputs[place], tests.tolerance)
         case CallTests():
             try:
-                return same_value(json.loads(output), tests.outputs[place])
+                return same_value(json.loads(output), tests.outputs[place], tests.tolerance)
             except (ValueError, RecursionError):
                 return False
         case CheckTests():
-            return output == proof
+            return True  # the assertions have run to their end
 
 
 def _failure(event: dict[str, Any]) -> str:
     last = event["errors"].strip().splitlines()[-1:]
-    what = {"time": "out of time", "output": "too much output"}.get(event["ended"], event["ended"])
+    what = _ENDS.get(event["ended"], event["ended"])
     return f"{what}: {last[0]}" if last else str(what)
 
 

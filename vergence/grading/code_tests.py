@@ -5,10 +5,12 @@
     {"kind": "check", "function": "add", "prompt": "def add(a, b):\\n", "tests": "def check(candidate): ..."}
 
 The first two are LiveCodeBench's (programs that read and print; methods of `Solution`, or functions), the third is
-HumanEval's. Optional: `"seconds"`, the CPU time of one case.
+HumanEval's. Optional: `"seconds"`, the CPU time of one case; for the first two `"tolerance"`, by which a number that is
+expected with a fraction may differ, absolute or of its size: 1e-6 if it is missing.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +24,7 @@ class StdinTests:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     seconds: float
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,7 @@ class CallTests:
     inputs: tuple[list[Any], ...]
     outputs: tuple[Any, ...]
     seconds: float
+    tolerance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,9 @@ class CheckTests:
 
 
 CodeTests = StdinTests | CallTests | CheckTests
-_SECONDS = 6.0
+_SECONDS, _MOST_SECONDS = 6.0, 600.0
+_TOLERANCE = 1e-6
+"""What contests commonly allow. LiveCodeBench compares exactly; its rows say so (`data/layouts/livecodebench.py`)."""
 
 
 def read_tests(text: str) -> CodeTests:
@@ -56,23 +62,24 @@ def read_tests(text: str) -> CodeTests:
     except (ValueError, RecursionError) as error:
         raise DataError(f'"tests" is not JSON ({error}); docs/graders.md shows the three kinds') from None
     kind = row.get("kind") if isinstance(row, dict) else None
-    seconds = _seconds(row) if kind else _SECONDS
+    if kind not in ("stdin", "call", "check"):
+        raise DataError(f'"tests": "kind" must be stdin, call or check, found {kind!r:.60}; docs/graders.md shows them')
+    seconds = _number(row, "seconds", _SECONDS, "above 0 and up to 600", lambda value: 0 < value <= _MOST_SECONDS)
+    tolerance = _number(row, "tolerance", _TOLERANCE, "from 0 to 1", lambda value: 0 <= value <= 1)
     match kind:
         case "stdin":
             inputs, outputs = _cases(row, str, "text")
-            return StdinTests(tuple(inputs), tuple(map(_text, outputs)), seconds)
+            return StdinTests(tuple(inputs), tuple(map(_text, outputs)), seconds, tolerance)
         case "call":
             arguments, outputs = _cases(row, list, "a list of arguments")
-            return CallTests(_field(row, "function"), tuple(arguments), tuple(outputs), seconds)
-        case "check":
-            return CheckTests(_field(row, "function"), _field(row, "prompt"), _field(row, "tests"), seconds)
-    raise DataError(f'"tests": "kind" must be stdin, call or check, found {kind!r:.60}; docs/graders.md shows them')
+            return CallTests(_field(row, "function"), tuple(arguments), tuple(outputs), seconds, tolerance)
+    return CheckTests(_field(row, "function"), _field(row, "prompt"), _field(row, "tests"), seconds)
 
 
-def _seconds(row: dict[str, Any]) -> float:
-    value = row.get("seconds", _SECONDS)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 600:
-        raise DataError(f'"tests": "seconds" must be a number above 0 and up to 600, found {value!r:.60}')
+def _number(row: dict[str, Any], name: str, default: float, wanted: str, allowed: Callable[[float], bool]) -> float:
+    value = row.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not allowed(value):
+        raise DataError(f'"tests": "{name}" must be a number {wanted}, found {value!r:.60}')
     return float(value)
 
 

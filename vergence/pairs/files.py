@@ -10,7 +10,6 @@ they were sampled as, and a response that was cut off has no end token.
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from vergence.data.rows import Row, Rows
 from vergence.errors import DataError
+from vergence.files import seen_from
 from vergence.types import Completion, PreferencePair
 
 SIDES = ("chosen", "rejected")
@@ -40,7 +40,7 @@ def pair_row(pair: PreferencePair, out: Path, *, tokens: bool) -> dict[str, Any]
     row: dict[str, Any] = {
         "id": problem.id,
         "question": problem.question,
-        "images": [os.path.relpath(image.path, out.resolve().parent) for image in problem.images],
+        "images": [seen_from(out, image.path) for image in problem.images],
         "answer": problem.answer,
         "chosen": pair.chosen.text,
         "rejected": pair.rejected.text,

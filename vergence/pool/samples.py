@@ -11,9 +11,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, final
 
 from vergence.errors import DirectoryError
+from vergence.files import check_output, is_stream
 from vergence.types import Problem
 
 CHUNK = 64
@@ -104,8 +106,17 @@ def sample_all(file: SampleFile, problems: Sequence[Problem], sample: SampleChun
 
 @contextmanager
 def sample_file(out: Path, head: Row, size: int) -> Iterator[SampleFile]:
-    """OUT.samples, held until the block ends. Raises DirectoryError if another process holds it."""
+    """OUT.samples, held until the block ends. Raises DirectoryError if another process holds it.
+
+    Beside a stream there is no place for it: samples then end with the block, and nothing is continued.
+    """
     check_output(out)
+    if is_stream(out):
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "samples")
+            path.touch()
+            yield SampleFile(path, head, size)
+        return
     path = samples_path(out)
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:
@@ -121,14 +132,6 @@ def sample_file(out: Path, head: Row, size: int) -> Iterator[SampleFile]:
 def samples_path(out: Path) -> Path:
     """OUT.samples, beside OUT."""
     return out.with_name(out.name + ".samples")
-
-
-def check_output(out: Path) -> None:
-    """Raises DirectoryError if a file of that name cannot be written."""
-    if out.is_dir():
-        raise DirectoryError(f"{out}: is a directory; --out names a file")
-    if not out.parent.is_dir():
-        raise DirectoryError(f"{out.parent}: no such directory; create it, or choose another --out")
 
 
 def _difference(key: str, there: Any, here: Any) -> str:

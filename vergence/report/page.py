@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from vergence.files import write_whole
 from vergence.report.agreement import agreement_section
 from vergence.report.buffer import buffer_section
 from vergence.report.curves import curves_section
@@ -15,7 +16,6 @@ from vergence.report.reward_model import reward_model_section
 from vergence.report.rollouts import rollouts_section
 from vergence.report.tables import results_section
 from vergence.report.time import time_section
-from vergence.run.checkpoint import write_whole
 from vergence.run.directory import RunDirectory
 
 

@@ -4,17 +4,19 @@
     def brevity(responses: Sequence[tuple[Problem, str]]) -> Sequence[float]: ...   all of a step (`batch = true`)
 
 It must give a finite number. Where it raises or gives anything else, the response could not be judged: it is counted as
-such, is in no mean and teaches nothing. It should depend on its arguments alone, or a resumed run is another run.
+such, is in no mean and teaches nothing. `sys.exit` is such an error as well; only Ctrl-C ends the run. A function
+should depend on its arguments alone, or a resumed run is another run.
 """
 
+import asyncio
 import importlib
 import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,8 +57,10 @@ def one_by_one(function: Callable[[Problem, str], Any]) -> Values:
         found: list[float | Failure] = []
         for problem, text in responses:
             try:
-                found.append(_number(function(problem, text)))
-            except Exception as error:  # whatever a user's code raises must not end a run of days
+                found.append(_number(_awaited(function(problem, text))))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a user's code raises must not end a run of days
                 found.append(Failure(_spoken(error)))
         return found
 
@@ -64,16 +68,20 @@ def one_by_one(function: Callable[[Problem, str], Any]) -> Values:
 
 
 def all_at_once(function: Callable[[Sequence[Response]], Any]) -> Values:
-    """A function of all responses of a step; if it raises, or gives another number of values, none is judged."""
+    """A function of all responses of a step; if it raises, or does not give one value for each, none is judged."""
 
     def values(responses: Sequence[Response]) -> list[float | Failure]:
         try:
-            given = list(function(responses))
-        except Exception as error:
-            return [Failure(_spoken(error))] * len(responses)
-        if len(given) != len(responses):
-            return [Failure(f"gave {len(given)} values for {len(responses)} responses")] * len(responses)
-        return [_number(value) for value in given]
+            given = _in_order(_awaited(function(responses)))
+            if isinstance(given, list) and len(given) == len(responses):
+                return [_number(value) for value in given]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            given = Failure(_spoken(error))
+        if isinstance(given, list):
+            given = Failure(f"gave {len(given)} values for {len(responses)} responses")
+        return [given] * len(responses)
 
     return values
 
@@ -88,7 +96,7 @@ def load_function(named: str, folder: Path, *, batch: bool) -> Values:
         raise RecipeError(f'{named}: expected "module:function", for instance "my_rewards:brevity"')
     module = _module(module_name, folder, named)
     try:
-        function = reduce(getattr, name.split("."), module)
+        function: Any = reduce(getattr, name.split("."), module)
     except AttributeError:
         raise RecipeError(f"{named}: {module.__file__} has no {name}; correct the name, or define it there") from None
     if not callable(function):
@@ -116,7 +124,9 @@ def _module(name: str, folder: Path, named: str) -> ModuleType:
         raise RecipeError(
             f"{named}: {missing} in {folder} or on the Python path; put the file beside the recipe, or set PYTHONPATH"
         ) from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also `sys.exit`, which would otherwise end the command as if all were well
         raise RecipeError(f"{named}: its module cannot be imported ({_spoken(error)}); correct it") from error
     finally:
         sys.path.remove(str(folder))
@@ -124,8 +134,11 @@ def _module(name: str, folder: Path, named: str) -> ModuleType:
 
 def _check_arguments(function: Callable[..., Any], named: str, *, batch: bool) -> None:
     arguments = ("responses",) if batch else ("problem", "response")
-    if inspect.iscoroutinefunction(function):
+    code = _called(function)
+    if inspect.iscoroutinefunction(code) or inspect.isasyncgenfunction(code):
         raise RecipeError(f"{named}: expected a plain function, found an async one; wrap it in asyncio.run")
+    if inspect.isgeneratorfunction(code) and not batch:
+        raise RecipeError(f"{named}: expected a function that returns a number, found one that yields; use return")
     try:
         signature = inspect.signature(function)
     except ValueError:
@@ -139,8 +152,32 @@ def _check_arguments(function: Callable[..., Any], named: str, *, batch: bool) -
         ) from None
 
 
+def _called(function: Any) -> Any:
+    """What runs when it is called: behind `functools.partial`, and the `__call__` of an object."""
+    while isinstance(function, partial):
+        function = function.func
+    plain = inspect.isroutine(function) or inspect.isclass(function)
+    return function if plain else _called(type(function).__call__)
+
+
+def _awaited(value: Any) -> Any:
+    """The result of what is awaitable: a plain function may hand on what an async one gave it."""
+
+    async def result(awaitable: Awaitable[Any]) -> Any:
+        return await awaitable
+
+    return asyncio.run(result(value)) if inspect.isawaitable(value) else value
+
+
+def _in_order(given: Any) -> list[Any] | Failure:
+    """The values of a batch. A mapping would give its keys, a set no order, and a text its letters."""
+    if isinstance(given, Mapping | Set | str | bytes | bytearray) or not isinstance(given, Iterable):
+        return Failure(f"gave {type(given).__name__} {given!r:.40}, expected a list with one number for each response")
+    return list(given)
+
+
 def _number(value: Any) -> float | Failure:
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes | bytearray):
         try:
             number = float(value)
         except (TypeError, ValueError):
@@ -150,5 +187,5 @@ def _number(value: Any) -> float | Failure:
     return Failure(f"gave {type(value).__name__} {value!r:.40}, expected a finite number")
 
 
-def _spoken(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"
+def _spoken(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error).strip() else 'without a message'}"

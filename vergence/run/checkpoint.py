@@ -19,8 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from vergence.errors import DirectoryError
-
-_TEMPORARY = ".tmp-"
+from vergence.files import TEMPORARY
 
 
 @runtime_checkable
@@ -38,9 +37,15 @@ class Stateful(Protocol):
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `target` on success, and never exists in part under that name."""
+    """A temporary folder that becomes `target` on success, and never exists in part under that name.
+
+    A symbolic link stays, and the folder it names is replaced. Raises DirectoryError if `target` is no folder.
+    """
+    target = Path(os.path.realpath(target))
+    if target.exists() and not target.is_dir():
+        raise DirectoryError(f"{target}: is no directory; choose another one")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{target.name}-", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{target.name}-", dir=target.parent))
     temporary.chmod(0o755)  # mkdtemp's is for its owner alone
     try:
         yield temporary
@@ -59,26 +64,13 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 def remove_leftovers(target: Path) -> None:
     """Remove what `whole_folder(target)` left beside it where its process was killed."""
-    for path in target.parent.glob(f"{_TEMPORARY}{glob.escape(target.name)}-*"):
+    for path in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a small file by its new text in one step."""
-    write_whole_bytes(path, text.encode())
-
-
-def write_whole_bytes(path: Path, content: bytes) -> None:
-    """Replace a file by its new content in one step."""
-    temporary = path.with_name(_TEMPORARY + path.name)
-    temporary.write_bytes(content)
-    _flush(temporary)
-    temporary.replace(path)
 
 
 def sweep(folder: Path) -> None:
     """Remove what an interrupted write left below `folder`."""
-    for path in list(folder.rglob(_TEMPORARY + "*")):
+    for path in list(folder.rglob(TEMPORARY + "*")):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 

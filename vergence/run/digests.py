@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vergence.errors import DirectoryError
-from vergence.run.checkpoint import write_whole
+from vergence.files import write_whole
 from vergence.types import ImageRef
 
 RECORD = "digests.json"

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any, final
 
 from vergence.errors import DirectoryError
+from vergence.files import write_whole
 from vergence.recipe.load import first_difference, load_recipe, to_toml
 from vergence.recipe.schema import Recipe
-from vergence.run.checkpoint import sweep, write_whole
+from vergence.run.checkpoint import sweep
 from vergence.run.digests import (
     NOTHING,
     RECORD,

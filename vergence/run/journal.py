@@ -9,7 +9,7 @@ from typing import Any, final
 
 import numpy as np
 
-from vergence.run.checkpoint import write_whole
+from vergence.files import write_whole
 
 
 @final

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
+from vergence.files import write_whole
 from vergence.recipe.schema import Recipe
-from vergence.run.checkpoint import write_whole
 from vergence.run.directory import Outcome, RunDirectory
 
 COLUMNS = (

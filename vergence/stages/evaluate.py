@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from vergence.evaluation.measure import answer_all, as_row, figures, prediction_rows
+from vergence.files import write_whole
 from vergence.model.vision import ADAPTER_OUTPUT, AblatedTower, CachedTower, grey_view
 from vergence.recipe.stages import EvaluateStage
 from vergence.rollout.local import LocalGenerator
-from vergence.run.checkpoint import write_whole
 from vergence.run.directory import Outcome, StageRow
 from vergence.run.stage_run import StageRun
 from vergence.stages.context import Context, Models

@@ -9,9 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
+from vergence.files import write_whole
 from vergence.recipe.load import to_toml
 from vergence.recipe.schema import Recipe
-from vergence.run.checkpoint import write_whole
 from vergence.run.digests import NOTHING, RECORD, Digests, read_digests, write_digests
 
 LINKED = ("checkpoints", "data")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import final
 
 from vergence.errors import DirectoryError
+from vergence.files import write_whole
 from vergence.recipe.load import first_difference, load_recipe
-from vergence.run.checkpoint import write_whole
 from vergence.run.directory import RunDirectory
 from vergence.run.journal import Journal
 from vergence.study.load import load_study, study_toml

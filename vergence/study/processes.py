@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from vergence.run.checkpoint import write_whole
+from vergence.files import write_whole
 from vergence.study.begin import begin_run
 from vergence.study.directory import StudyDirectory
 from vergence.study.held import HeldInputs

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from vergence.run.checkpoint import write_whole
+from vergence.files import write_whole
 from vergence.study.curves import bands
 from vergence.study.directory import StudyDirectory
 from vergence.study.plot import curves_svg, seeds_svg

@@ -117,7 +117,17 @@ def test_a_file_in_use_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    for out, said in ((tmp_path, "is a directory"), (tmp_path / "no" / "out", "no such directory")):
+    for out, said in ((tmp_path, "is a directory"), (tmp_path / "no" / "out", "does not exist")):
         with pytest.raises(DirectoryError, match=said), sample_file(out, HEAD, 1):
             pass
     assert [] == list(tmp_path.iterdir())
+
+
+def test_beside_a_stream_nothing_is_kept(tmp_path: Path) -> None:
+    """`--out /dev/stdout` must put no samples into /dev."""
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    with sample_file(link, HEAD, 1) as file:
+        sample_all(file, PROBLEMS[:1], rows_of, lambda done, of: None)
+        assert rows_of(PROBLEMS[:1]) == list(file.rows())
+    assert ["link"] == [path.name for path in tmp_path.iterdir()]

@@ -18,6 +18,7 @@ from ..builders import ScriptedGrader, group, problem
 
 MODULE = """
 from __future__ import annotations
+import functools
 from dataclasses import dataclass
 from beside import TWICE
 
@@ -39,6 +40,23 @@ def all_of_them(responses):
 async def later(problem, response):
     return 0.0
 
+class Later:
+    async def __call__(self, problem, response):
+        return 0.0
+
+async def streamed(responses):
+    yield 0.0
+
+def yields(problem, response):
+    yield 0.0
+
+def all_yielded(responses):
+    for _, text in responses:
+        yield len(text)
+
+async_object = Later()
+async_bound = Later().__call__
+async_partial = functools.partial(functools.partial(later), response="")
 doubled = Judge(2.0)
 number = 3
 """
@@ -87,6 +105,12 @@ def test_a_module_of_the_python_path_is_found_too(folder) -> None:
         ("my_rewards:absent", False, "has no absent"),
         ("my_rewards:number", False, "expected a function, found int"),
         ("my_rewards:later", False, "async"),
+        ("my_rewards:async_object", False, "async"),
+        ("my_rewards:async_bound", False, "async"),
+        ("my_rewards:async_partial", False, "async"),
+        ("my_rewards:streamed", True, "async"),
+        ("my_rewards:yields", False, "one that yields"),
+        ("leaving:f", False, "cannot be imported (SystemExit: 0)"),
         ("my_rewards:brevity", True, "is called with one argument"),
         ("my_rewards:all_of_them", False, "set batch = true"),
         ("broken:f", False, "cannot be imported (SyntaxError"),
@@ -96,6 +120,7 @@ def test_a_module_of_the_python_path_is_found_too(folder) -> None:
 def test_what_cannot_be_used_is_refused_in_one_line(folder, named: str, batch: bool, said: str) -> None:
     (folder / "broken.py").write_text("def f(:\n")
     (folder / "lonely.py").write_text("import missing_library\n")
+    (folder / "leaving.py").write_text("import sys\nsys.exit(0)\n")
     with pytest.raises(RecipeError) as error:
         load_function(named, folder, batch=batch)
     assert said in str(error.value)
@@ -104,7 +129,7 @@ def test_what_cannot_be_used_is_refused_in_one_line(folder, named: str, batch: b
 
 
 def test_a_function_that_raises_or_gives_no_number_fails_for_that_response_alone() -> None:
-    given = {"fine": np.float32(0.5), "true": True, "text": "1.0", "none": None, "nan": math.nan, "list": [1, 2]}
+    given = {"fine": np.float32(0.5), "true": True, "text": "1.0", "none": None, "nan": math.nan, "bytes": b"1"}
 
     def function(of, response: str) -> object:
         if response == "raise":
@@ -119,11 +144,57 @@ def test_a_function_that_raises_or_gives_no_number_fails_for_that_response_alone
     assert "KeyError: 'unknown'" == found[7].reason
 
 
-@pytest.mark.parametrize("function", [lambda rows: [1.0], lambda rows: 1 / 0, lambda rows: None])
-def test_a_batch_that_goes_wrong_judges_nothing(function) -> None:
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda rows: [1.0], "gave 1 values for 2 responses"),
+        (lambda rows: 1 / 0, "ZeroDivisionError: division by zero"),
+        (lambda rows: None, "gave NoneType None, expected a list"),
+        (lambda rows: {0: 1.0, 1: 1.0}, "gave dict {0: 1.0, 1: 1.0}, expected a list"),
+        (lambda rows: {1.0, 2.0}, "gave set {1.0, 2.0}, expected a list"),
+        (lambda rows: dict.fromkeys(range(2)).keys(), "gave dict_keys dict_keys([0, 1]), expected a list"),
+        (lambda rows: "12", "gave str '12', expected a list"),
+        (lambda rows: b"12", "gave bytes b'12', expected a list"),
+        (lambda rows: sys.exit(0), "SystemExit: 0"),
+    ],
+)
+def test_a_batch_that_goes_wrong_judges_nothing_and_says_why(function, said: str) -> None:
     found = all_at_once(function)([(problem(), "a"), (problem(), "b")])
     assert 2 == len(found)
-    assert all(isinstance(one, Failure) for one in found)
+    assert all(one.reason.startswith(said) for one in found)
+
+
+@pytest.mark.parametrize("values", [(1, 2), np.array([1.0, 2.0]), iter([1, 2]), {"a": 1, "b": 2}.values()])
+def test_a_batch_may_give_whatever_has_an_order(values) -> None:
+    assert [1.0, 2.0] == all_at_once(lambda rows: values)([(problem(), "a"), (problem(), "b")])
+
+
+def test_what_a_plain_function_hands_on_of_an_async_one_is_awaited() -> None:
+    async def later(text: str) -> float:
+        if text == "raise":
+            raise ValueError("too late")
+        return float(len(text))
+
+    async def all_of_them(rows) -> list[float]:
+        return [await later(text) for _, text in rows]
+
+    one, late = one_by_one(lambda of, text: later(text))([(problem(), "ab"), (problem(), "raise")])
+    assert (2.0, "ValueError: too late") == (one, late.reason)
+    assert [1.0, 3.0] == all_at_once(all_of_them)([(problem(), "a"), (problem(), "abc")])
+
+
+def test_a_function_that_leaves_is_a_failure_and_the_keyboard_still_ends_the_run() -> None:
+    """`sys.exit(0)` in a reward would otherwise end a run of days with the exit code of success."""
+
+    def function(of, response: str) -> float:
+        raise {"exit": SystemExit(0), "key": KeyboardInterrupt()}.get(response, GeneratorExit())
+
+    (left, closed) = one_by_one(function)([(problem(), "exit"), (problem(), "other")])
+    assert ("SystemExit: 0", "GeneratorExit: without a message") == (left.reason, closed.reason)
+    with pytest.raises(KeyboardInterrupt):
+        one_by_one(function)([(problem(), "key")])
+    with pytest.raises(KeyboardInterrupt):
+        all_at_once(lambda rows: function(*rows[0]))([(problem(), "key")])
 
 
 def test_one_value_of_a_batch_may_fail_by_itself() -> None:

@@ -25,6 +25,8 @@ def judge(problem, response):
         time.sleep(600)
     if response == "exit":
         os._exit(3)
+    if response == "leave":
+        sys.exit(0)
     if response == "raise":
         raise ValueError("no good")
     return len(response) + len(problem.answer)
@@ -42,11 +44,14 @@ def folder(tmp_path: Path) -> Path:
 
 def test_values_come_back_in_order_and_what_goes_wrong_is_that_responses_alone(folder: Path) -> None:
     values = Isolated("mine:judge", folder, batch=False, deadline=1.5)
-    found = values([(problem(), text) for text in ("a", "raise", "hang", "abc", "exit", "ab")])
-    assert [3.0, 5.0, 4.0] == [found[0], found[3], found[5]]
-    assert ["ValueError: no good", "no value within 1.5 s", "its process ended with exit code 3"] == [
-        one.reason for one in found if isinstance(one, Failure)
-    ]
+    found = values([(problem(), text) for text in ("a", "raise", "leave", "hang", "abc", "exit", "ab")])
+    assert [3.0, 5.0, 4.0] == [found[0], found[4], found[6]]
+    assert [
+        "ValueError: no good",
+        "SystemExit: 0",
+        "no value within 1.5 s",
+        "its process ended with exit code 3",
+    ] == [one.reason for one in found if isinstance(one, Failure)]
     values.close()
 
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from vergence.errors import DirectoryError
-from vergence.run.checkpoint import load_latest, save_snapshot, sweep, whole_folder, write_whole
+from vergence.files import write_whole
+from vergence.run.checkpoint import load_latest, save_snapshot, sweep, whole_folder
 
 
 def names(folder: Path) -> list[str]:

@@ -19,6 +19,8 @@ from vergence.types import AnswerType, Grading
 
 MAX_TESTS = 1 << 30
 """Bytes of one problem's hidden tests, unpacked."""
+TOLERANCE = 0
+"""Numbers are compared exactly, as the authors do."""
 _HARMLESS = {
     "PROTO",
     "FRAME",
@@ -41,7 +43,7 @@ def unpacked_tests(row: Row, where: str) -> str:
     kinds = {case.get("testtype") for case in cases}
     if kinds == {"stdin"}:
         tests = [{"input": case["input"], "output": case["output"]} for case in cases]
-        return json.dumps({"kind": "stdin", "cases": tests})
+        return json.dumps({"kind": "stdin", "cases": tests, "tolerance": TOLERANCE})
     if kinds != {"functional"}:
         raise DataError(f'{where}: "testtype" must be stdin or functional throughout, found {sorted(map(str, kinds))}')
     try:
@@ -56,7 +58,7 @@ def unpacked_tests(row: Row, where: str) -> str:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{where}: a test of a function cannot be read ({type(error).__name__}: {error})") from None
-    return json.dumps({"kind": "call", "function": name, "cases": tests})
+    return json.dumps({"kind": "call", "function": name, "cases": tests, "tolerance": TOLERANCE})
 
 
 def pickled_string(data: bytes) -> str:

@@ -27,6 +27,8 @@ CONFINED = {"event": "confined"}
 _POLL_SECONDS = 0.02
 _FIRST_USER, _USERS = 200_000, 100_000
 _PAGE = resource.getpagesize()
+_SOCKET = 2 * 212_992
+"""Bytes that the kernel may hold for one socket, whose buffer programs may not enlarge."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -72,7 +74,9 @@ def _as_guardian(limits: SandboxLimits, driver: Callable[[], None]) -> None:
     code = 4
     try:
         kernel.die_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which the kernel then keeps from process 1
         enter_view(limits.file_mb)
+        kernel.hide_memory()
         child = os.fork()
         if child == 0:
             _as_driver(limits, driver)
@@ -85,11 +89,18 @@ def _as_guardian(limits: SandboxLimits, driver: Callable[[], None]) -> None:
 
 
 def _guard(child: int, limits: SandboxLimits) -> int:
-    """Wait for the driver, and end everything when all together pass a limit."""
+    """Wait for the driver, and end everything when all together pass a limit.
+
+    Nobody in here but the programs could stop the driver or end it with a signal.
+    """
     while True:
-        ended, status = os.waitpid(-1, os.WNOHANG)
+        ended, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
         if ended == child:
-            return os.waitstatus_to_exitcode(status) & 0xFF
+            if os.WIFEXITED(status):
+                return os.WEXITSTATUS(status)
+            number = os.WSTOPSIG(status) if os.WIFSTOPPED(status) else os.WTERMSIG(status)
+            say({"event": "attacked", "reason": f"the program sent signal {number} to the process that judges it"})
+            return 3
         if ended:
             continue  # an orphan that was left to us
         cpu, memory = _used()
@@ -103,24 +114,53 @@ def _guard(child: int, limits: SandboxLimits) -> int:
 
 
 def _used() -> tuple[float, int]:
-    """CPU seconds and bytes in memory of all processes but this one."""
+    """CPU seconds and bytes of all processes but this one: in memory, in files, and held for them by sockets."""
     ticks, pages = 0, 0
     for name in os.listdir("/proc"):
         if not name.isdigit() or name == "1":
             continue
-        try:
-            fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
-        except OSError:  # it has ended meanwhile
+        fields = _status(f"/proc/{name}/stat")
+        if not fields:  # it has ended meanwhile
             continue
         ticks += sum(map(int, fields[11:15]))
-        pages += int(fields[21])
-    return ticks / _TICKS, pages * _PAGE
+        pages += int(fields[21]) or _pages_of_threads(name)
+    files = os.statvfs(SCRATCH)
+    held = (files.f_blocks - files.f_bfree) * files.f_frsize + _sockets() * _SOCKET
+    return ticks / _TICKS, pages * _PAGE + held
+
+
+def _status(path: str) -> list[bytes]:
+    """The fields of a `stat` behind the name, from the state on; none where there is no such process any more."""
+    try:
+        return Path(path).read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _pages_of_threads(process: str) -> int:
+    """What a process holds whose first thread has ended, for which the kernel says 0."""
+    try:
+        threads = os.listdir(f"/proc/{process}/task")
+    except OSError:
+        return 0
+    found = (_status(f"/proc/{process}/task/{thread}/stat") for thread in threads)
+    return max((int(fields[21]) for fields in found if fields), default=0)
+
+
+def _sockets() -> int:
+    """How many there are in this network, which is the programs' own; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/net/protocols").read_bytes().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[2]) for line in lines if line.startswith(b"UNIX"))
 
 
 def _as_driver(limits: SandboxLimits, driver: Callable[[], None]) -> None:
     code = 1
     try:
         _bound(limits)
+        kernel.empty_bounding_set()
         if os.geteuid() == 0:  # a user whom nothing belongs to, and of whom nothing else runs
             user = _FIRST_USER + int(time.monotonic_ns() // 1000) % _USERS
             os.setgroups([])
@@ -153,4 +193,5 @@ def _bound(limits: SandboxLimits) -> None:
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
         resource.setrlimit(kind, (bound, bound))
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for number in (signal.SIGPIPE, signal.SIGINT):  # an exception of Python's would be taken for a fault of ours
+        signal.signal(number, signal.SIG_DFL)

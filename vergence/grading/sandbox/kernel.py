@@ -1,9 +1,10 @@
 """The system calls of Linux that confinement needs and that Python 3.11 has no names for."""
 
 import ctypes
+import errno
 import os
 import platform
-from ctypes import c_char_p, c_int, c_long, c_uint64, c_ulong
+from ctypes import c_char_p, c_int, c_long, c_uint32, c_uint64, c_ulong
 
 NEW_MOUNTS, NEW_HOST_NAME, NEW_IPC = 0x00020000, 0x04000000, 0x08000000
 NEW_USERS, NEW_PROCESSES, NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
@@ -14,7 +15,9 @@ _PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 _MOUNT_SETATTR = 442
 _DETACH = 2
 _AT_FDCWD, _AT_RECURSIVE = -100, 0x8000
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 1, 4, 38, 24
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _CLEAR_ALL = 24, 47, 4
+_CAPABILITY_VERSION = 0x20080522
 _SIGKILL = 9
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -72,9 +75,26 @@ def hide_memory() -> None:
     _checked(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
-def give_up_privileges() -> None:
-    """No program that is started from here gains anything by being what it is."""
-    _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+def empty_bounding_set() -> None:
+    """No program that is started from here can be given a capability, by whatever file or user. Raises OSError.
+
+    Needs a capability itself, so it comes before the user changes.
+    """
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0) < 0:
-            break  # there are no more
+            if ctypes.get_errno() == errno.EINVAL and capability > 0:
+                return  # there are no more
+            _checked(-1, "capability bounding set")
+
+
+class _CapabilityHeader(ctypes.Structure):
+    _fields_ = [("version", c_uint32), ("pid", c_int)]
+
+
+def give_up_privileges() -> None:
+    """No capability of any kind is left, and no program that is started gains one by what it is. Raises OSError."""
+    _checked(_libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0), "ambient capabilities")
+    header = _CapabilityHeader(_CAPABILITY_VERSION, 0)
+    none = (c_uint32 * 6)()  # effective, permitted, inheritable; twice 32 of them
+    _checked(_libc.capset(ctypes.byref(header), ctypes.byref(none)), "capset")
+    _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")

@@ -13,7 +13,7 @@ class SandboxLimits:
     case_seconds: float = 6.0
     """CPU time of one test case; on the clock it may take three times as long."""
     memory_mb: int = 1024
-    """Millions of bytes that are in memory, and the address space of each process."""
+    """Millions of bytes that are in memory, those in files and sockets among them; and each process's address space."""
     processes: int = 16
     """Processes and threads at a time."""
     file_mb: int = 64

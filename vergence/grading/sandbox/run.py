@@ -83,7 +83,8 @@ def refusal() -> str:
     """Why this system does not let us confine programs; "" where it does. Asked once, by confining one."""
     if not sys.platform.startswith("linux"):
         return f"programs can be confined on Linux alone, found {sys.platform}"
-    events = list(confined({"kind": "stdin", "source": "print(input())", "inputs": ["sound\n"]}, DEFAULT_LIMITS))
+    job = {"kind": "stdin", "preface": "", "source": "print(input())", "inputs": ["sound\n"]}
+    events = list(confined(job, DEFAULT_LIMITS))
     for event in events:
         if event.get("output", "").strip() == "sound":
             return ""

@@ -10,7 +10,8 @@ from vergence.grading.sandbox import kernel
 SCRATCH = "/scratch"
 """The one folder that can be written."""
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/full")
+_DEVICES = ("/dev/null", "/dev/random", "/dev/urandom", "/dev/full")
+"""Without /dev/zero, of which a mapping is memory that belongs to no process."""
 _STAGES = ("/mnt", "/media", "/srv", "/opt", "/tmp", "/var")
 
 

@@ -17,12 +17,13 @@ import torch
 from vergence.data.preferences import Preference, read_preferences
 from vergence.data.source import Source
 from vergence.errors import DataError, DirectoryError
+from vergence.files import write_whole
 from vergence.model.policy import load_policy
 from vergence.model.reward_head import RAW, Calibration, RewardModel, fresh_head, save_reward_model
 from vergence.model.vision import TOWER_OUTPUT, CachedTower
 from vergence.pairs.comparisons import Comparison, Shares
 from vergence.recipe.reward_model import RewardModelStage
-from vergence.run.checkpoint import steps_taken, sweep, whole_folder, write_whole
+from vergence.run.checkpoint import steps_taken, sweep, whole_folder
 from vergence.run.digests import RECORD, Inputs, unchanged, write_digests
 from vergence.run.directory import locked
 from vergence.run.progress import Progress

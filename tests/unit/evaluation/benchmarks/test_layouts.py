@@ -172,10 +172,14 @@ def test_tests_are_read_when_a_program_is_graded(tmp_path: Path) -> None:
     assert {
         "kind": "stdin",
         "cases": [{"input": "1 2\n", "output": "3\n"}, {"input": "5 5\n", "output": "10\n"}],
+        "tolerance": 0,
     } == json.loads(graded(printed).grading.tests)
-    assert {"kind": "call", "function": "add", "cases": [{"input": [[1, 2], 3], "output": 6}]} == json.loads(
-        graded(called).grading.tests
-    )
+    assert {
+        "kind": "call",
+        "function": "add",
+        "cases": [{"input": [[1, 2], 3], "output": 6}],
+        "tolerance": 0,
+    } == json.loads(graded(called).grading.tests)
 
 
 class Trap:
