@@ -71,7 +71,7 @@ def mpo_parts(
     )
     ending = ending_for(section.early_stopping)
     kept: dict[str, Stateful] = {"learner": learner, "pool": pool, "quality": quality}
-    oversight = oversight_for(section, run, context, models, policy, tower, dials, kept=kept)
+    oversight = oversight_for(section, run, context, policy, tower, dials, kept=kept)
     budget = Budget(tokens=section.budget.tokens, cpu_seconds=section.budget.cpu_seconds)
     rounds, lasting = rounds_for(section, run, context, models, policy, tower, dials)
     return MpoParts(
