@@ -78,13 +78,13 @@ def checkpointed(policy: Policy, context: Context) -> Policy:
     return policy
 
 
-def schedule(section: Optimizer, updates: int) -> Schedule:
-    """The learning-rate schedule of a stage with that many updates."""
+def schedule(section: Optimizer) -> Schedule:
+    """The learning-rate schedule of a stage."""
     match section.schedule:
         case "constant":
             return constant()
         case "cosine":
-            return cosine(updates, warmup=section.warmup, floor=section.floor)
+            return cosine(warmup=section.warmup, floor=section.floor)
 
 
 def sampling(section: SamplingSection) -> Sampling:

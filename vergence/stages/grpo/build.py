@@ -70,7 +70,6 @@ def grpo_parts(
     dials: Dials,
 ) -> GrpoParts:
     """Every choice between variants is made here and in the files beside this one."""
-    batch_size = section.prompts_per_step * section.sampling.num_completions
     microbatch_tokens = context.recipe.compute.microbatch_tokens
     proximal = proximal_for(section, policy, tower, microbatch_tokens)
     integrity = context.recipe.integrity
@@ -84,7 +83,7 @@ def grpo_parts(
         trainable_groups(policy, training(section.train)),
         betas=section.optimizer.betas,
         clip_norm=section.optimizer.clip_norm,
-        schedule=schedule(section.optimizer, section.steps * section.epochs * batch_size // section.minibatch_size),
+        schedule=schedule(section.optimizer),
         clock=run.clock,
     )
     kept: dict[str, Stateful] = {

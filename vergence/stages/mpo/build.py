@@ -66,7 +66,7 @@ def mpo_parts(
         trainable_groups(policy, training(section.train)),
         betas=section.optimizer.betas,
         clip_norm=section.optimizer.clip_norm,
-        schedule=schedule(section.optimizer, section.rounds * section.steps_per_round),
+        schedule=schedule(section.optimizer),
         clock=run.clock,
     )
     ending = ending_for(section.early_stopping)
