@@ -15,7 +15,7 @@ from vergence.grading.load import grader_for
 from vergence.grading.pool import PooledGrader
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families.known import family_of
-from vergence.model.policy import read_config
+from vergence.model.policy import compute_dtype, read_config
 from vergence.monitor.probe import check_yes_no
 from vergence.pairs.files import check_tokens
 from vergence.pool.warm import warm_content
@@ -123,6 +123,10 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
 
 def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
     """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    if compute_dtype(choose_device(recipe.device), recipe.compute.dtype) == torch.float32:
+        problem = recipe.compute.float32_problem()
+        if problem:
+            raise RecipeError(f"{recipe.name}: compute: {problem}")
     pictures = SeenPictures(recipe.data)
 
     def check_pairs(stage: StageSection, key: str, file: Path) -> Source:
