@@ -11,7 +11,9 @@ from rich.console import Console
 from torch import Tensor
 
 from vergence.errors import ModelError, RecipeError
-from vergence.model.batch import collate
+from vergence.loss.preference import MpoWeights
+from vergence.model.batch import collate, pad
+from vergence.model.families.family import ROLES, Role
 from vergence.model.forward import token_scores
 from vergence.model.lora import LowRank, attach, low_rank_state, merge, products_of
 from vergence.model.parameters import Training, trainable_groups
@@ -19,11 +21,15 @@ from vergence.model.plain import compare_with_plain
 from vergence.model.policy import Policy, load_policy
 from vergence.model.quantized import quantize
 from vergence.model.vision import CachedTower
+from vergence.model.weights_copy import WeightsCopy
 from vergence.recipe.load import load_recipe
 from vergence.rollout.local import LocalGenerator
 from vergence.run.progress import Progress, Verbosity
+from vergence.stages.mpo.objective import Quality, preference_objective
 from vergence.stages.run_recipe import run_recipe
-from vergence.types import Problem, RolloutGroup, Sampling
+from vergence.types import PreferencePair, Problem, RolloutGroup, Sampling
+from vergence.update.learner import Learner
+from vergence.update.schedule import constant
 
 CPU = torch.device("cpu")
 BOTH = {"vision": Training(True, 0.0, 0.0), "adapter": Training(True, 0.0, 0.0), "language": Training(False, 1.0, 0.0)}
@@ -130,13 +136,13 @@ type = "grpo"
 name = "first"
 steps = 2
 prompts_per_step = 4
-minibatch_size = 8
+minibatch_size = {minibatch}
 sampling = {{ num_completions = 4, max_new_tokens = 4 }}
 reward = {{ preset = "rules", overlong = 1.0, overlong_margin = 1.0 }}
 buffer = {{ effective_on = "total" }}
 evaluation = {{ every = 10, problems = 2, blank_problems = 0 }}
 monitor = {{ mode = "off" }}
-integrity = {{}}
+{more}
 [stage.train]
 save = "{save}"
 adapter = {{ freeze = true, learning_rate = 0.0 }}
@@ -160,10 +166,19 @@ adapter = {{ freeze = true, learning_rate = 0.0 }}
 [stage.train.language]
 learning_rate = 0.05
 lora = {{ rank = 2, alpha = 4, dora = {dora} }}
-""".replace("integrity = {{}}\n", "")
+"""
 
 
-def run(tmp_path: Path, *, save: str, weights: str = "full", dora: bool = False, stop_after: str | None = None) -> Path:
+def run(
+    tmp_path: Path,
+    *,
+    save: str,
+    weights: str = "full",
+    dora: bool = False,
+    more: str = "",
+    minibatch: int = 8,
+    stop_after: str | None = None,
+) -> Path:
     tiny_policy("llava", tmp_path)
     problems = picture_problems(tmp_path / "pictures", 4)
     rows = [{"id": one.id, "question": one.question, "images": [], "answer": one.answer} for one in problems]
@@ -172,7 +187,15 @@ def run(tmp_path: Path, *, save: str, weights: str = "full", dora: bool = False,
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = tmp_path / "recipe.toml"
     path.write_text(
-        RECIPE.format(folder=tmp_path, model=tmp_path / "llava-0", save=save, weights=weights, dora=str(dora).lower())
+        RECIPE.format(
+            folder=tmp_path,
+            model=tmp_path / "llava-0",
+            save=save,
+            weights=weights,
+            dora=str(dora).lower(),
+            more=more,
+            minibatch=minibatch,
+        )
     )
     out = tmp_path / "run"
     run_recipe(load_recipe(str(path)), out, Progress(Console(quiet=True), Verbosity.QUIET), stop_after=stop_after)
@@ -256,6 +279,85 @@ def test_four_bits_are_near_the_weights_and_hold_a_fraction_of_their_memory(tmp_
     assert not any(parameter.requires_grad for parameter in policy.model.parameters())
 
 
+def frozen(*roles: Role) -> dict[Role, Training]:
+    return {role: Training(role in roles, 0.0 if role in roles else 0.05, 0.0) for role in ROLES}
+
+
+@pytest.mark.parametrize(
+    "full", [frozen("vision", "adapter"), frozen("vision")], ids=["updates", "updates-and-adapter"]
+)
+@pytest.mark.parametrize("bits", [32, 4])
+def test_a_reference_is_the_policy_before_its_first_update_and_costs_what_is_trained(
+    bits: int, full: dict[Role, Training], tmp_path: Path
+) -> None:
+    """Exactly so at first; later it is the model without updates, with the adapter that it had."""
+    policy = tiny_policy("llava", tmp_path)
+    groups = sampled(policy, picture_problems(tmp_path / "pictures", 3))
+    if bits == 4:
+        pytest.importorskip("bitsandbytes", reason="4-bit weights need bitsandbytes")
+        quantize(policy, products_of(policy, "language"))
+    without = logprobs(policy, groups)  # the same products, and nothing attached
+    attach(policy, {"language": LowRank(rank=2, alpha=8.0, dora=False, targets=("q_proj",))}, seed=3)
+    trained = [one for group in trainable_groups(policy, full) for one in group.parameters.values()]
+    reference = WeightsCopy.of_trained(policy, full)
+    # 2 layers x 2 x (64 + 64); the adapter: 32 x 64 + 64, then 64 x 64 + 64
+    assert 512 + (0 if full["adapter"].freeze else 6272) == reference.num_parameters
+    with reference.in_place():
+        assert torch.equal(logprobs(policy, groups), without)
+    assert torch.equal(logprobs(policy, groups), without)
+
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for one in trained:
+            one.add_(torch.randn(one.shape, generator=rng) * 0.1)
+    now = logprobs(policy, groups)
+    assert float((now - without).abs().max()) > 1e-3
+    with reference.in_place():
+        assert torch.equal(logprobs(policy, groups), without)
+    assert torch.equal(logprobs(policy, groups), now)
+
+
+@pytest.mark.parametrize("weights", ["full", "4bit"])
+def test_the_kl_of_the_first_update_is_nothing(weights: str, tmp_path: Path) -> None:
+    """The first update finds the policy where its reference is, rounding to 4 bits included; the second does not."""
+    if weights == "4bit":
+        pytest.importorskip("bitsandbytes", reason="4-bit weights need bitsandbytes")
+    more = "kl_weight = 1.0"
+    out = run(tmp_path, save="merged", weights=weights, more=more, minibatch=16, stop_after="first")
+    first, second = [json.loads(line)["loss/penalty"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert 0.0 <= first < 1e-10
+    assert second > 1e-3
+
+
+def test_the_reference_of_a_round_of_pairs_is_the_policy_that_begins_it(tmp_path: Path) -> None:
+    """Implicit rewards are zero again in the second round, where updates that are switched off would be another one."""
+    policy = tiny_policy("llava", tmp_path)
+    problems, tower = picture_problems(tmp_path / "pictures", 3), CachedTower(policy)
+    attach(policy, {"language": LowRank(rank=2, alpha=8.0, dora=False)}, seed=3)
+    trained = frozen("vision", "adapter")
+    learner = Learner(trainable_groups(policy, trained), betas=(0.9, 0.99), clip_norm=1.0, schedule=constant())
+    begun = WeightsCopy.of_trained(policy, trained)
+    objective = preference_objective(
+        policy,
+        tower,
+        quality=Quality(0.9),
+        beta=0.1,
+        weights=MpoWeights(1.0, 0.0, 0.0),
+        microbatch_tokens=10_000,
+        check=lambda members: None,
+    )
+    for round_ in range(2):
+        groups = sampled(policy, problems)
+        pairs = [PreferencePair(one.prompt, *one.completions, 1.0, "correctness") for one in groups]
+        first, second = [learner.update(objective(pairs)) for _ in range(2)]
+        assert abs(first["mpo/chosen_reward"]) < 1e-5
+        assert abs(second["mpo/chosen_reward"]) > 1e-3
+        with begun.in_place():
+            off = logprobs(policy, groups)
+        drawn = pad([one.sampler_logprobs for group in groups for one in group.completions])
+        assert (round_ == 0) is torch.allclose(off, drawn, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("train", "told"),
     [
@@ -267,7 +369,9 @@ def test_four_bits_are_near_the_weights_and_hold_a_fraction_of_their_memory(tmp_
 )
 def test_recipes_that_do_not_go_together_are_refused(train: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
-    head = RECIPE.split("[stage.train]")[0].format(folder=tmp_path, model=tmp_path, weights="full")
+    head = RECIPE.split("[stage.train]")[0].format(
+        folder=tmp_path, model=tmp_path, weights="full", more="", minibatch=8
+    )
     path.write_text(f"{head}[stage.train]\n{train}\n")
     with pytest.raises(RecipeError, match=told):
         load_recipe(str(path))

@@ -330,7 +330,7 @@ def test_a_roll_back_takes_the_optimizer_and_the_buffer_with_it(small_run: Path,
     assert (2, "to the weights before step 0") == (action["step"], action["result"])
     state, first, whole = (last_snapshot(each, "grpo")["parts"] for each in (after, one, unwatched))
     assert whole["learner"]["updates"] > 0 == state["learner"]["updates"]
-    assert len(whole["learner"]["optimizer"]["state"]) > 0 == len(state["learner"]["optimizer"]["state"])
+    assert len(whole["learner"]["moments"]) > 0 == len(state["learner"]["moments"])
     assert_equal(first["selection"], state["selection"], "selection")
     assert lines(after)[-1]["buffer/size"] > len(state["selection"]["uses"]), "there had come more since"
 

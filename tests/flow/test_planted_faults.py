@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from unit.builders import through_a_file
 
 from vergence.data.problems import read_problems
 from vergence.evaluation.measure import tuning_metrics
@@ -30,7 +29,6 @@ from vergence.monitor.perception import Perception, token_divergence
 from vergence.monitor.probe import claimed, object_questions, probe_summary
 from vergence.monitor.repetition import repetition_metrics
 from vergence.monitor.scores import Reader
-from vergence.monitor.slow import SlowCopy
 from vergence.monitor.swap import Swap
 from vergence.recipe.monitor import MonitorSection
 from vergence.recipe.monitor_rules import DEFAULT_RULES
@@ -225,31 +223,6 @@ def test_answers_that_their_thoughts_do_not_lead_to_are_noticed(small_run: Path,
 
     assert {"consistency/answer"} == alarmed(lambda step: read(step, False), lambda step: read(step, True))
     assert set() == alarmed(lambda step: read(step, False), lambda step: read(step, False))
-
-
-def test_the_slow_copy_is_the_moving_average_that_it_says(small_run: Path) -> None:
-    """Every second step a tenth of the way, by hand; what is not trained stays; restored, it goes on alike."""
-    policy, copy, other = looking(small_run), looking(small_run), looking(small_run)
-    weight = policy.model.get_output_embeddings().weight.requires_grad_(True)
-    begun, slow = weight.detach().clone(), SlowCopy(policy, copy, decay=0.9, every=2)
-    expected = begun.clone()
-    for step in range(4):
-        with torch.no_grad():
-            weight.add_(1.0)
-        slow.follow(step)
-        if step in (1, 3):
-            expected = 0.9 * expected + 0.1 * weight.detach()
-    assert torch.allclose(expected, copy.model.get_output_embeddings().weight, atol=1e-6)
-    untrained = dict(looking(small_run).model.named_parameters())
-    for name, value in copy.model.named_parameters():
-        assert torch.equal(untrained[name], value) is not policy.model.get_parameter(name).requires_grad, name
-    again = SlowCopy(policy, other, decay=0.9, every=2)
-    again.load_state_dict(through_a_file(slow.state_dict()))
-    slow.follow(5)
-    again.follow(5)
-    assert all(
-        torch.equal(one, two) for one, two in zip(copy.model.parameters(), other.model.parameters(), strict=True)
-    )
 
 
 # ── a model that answers from the caption prior ──────────────────────────────────────────────────────────────────

@@ -121,7 +121,17 @@ def plans_table(plans: list[StagePlan], rates: Rates) -> Table:
     row("prompts x completions", *(f"{plan.batch.prompts} x {plan.batch.completions}" for plan in plans))
     row("prompt tokens a step", *(f"{plan.work.prompt_tokens:,}" for plan in plans))
     row("completion tokens a step", *(f"{plan.work.completion_tokens:,}" for plan in plans))
-    for name in ("weights", "reference", "features", "gradients", "optimizer", "activations", "logits", "cache"):
+    for name in (
+        "weights",
+        "reference",
+        "casts",
+        "features",
+        "gradients",
+        "optimizer",
+        "activations",
+        "logits",
+        "cache",
+    ):
         row(f"memory: {name}", *(_gigabytes(getattr(plan.memory, name)) for plan in plans))
     for name in ("generate", "update"):
         row(

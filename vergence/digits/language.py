@@ -19,7 +19,7 @@ from vergence.digits.questions import CAPTION, QUESTIONS, corpus_response
 from vergence.run.stage_run import StageRun
 from vergence.seeds import generator
 from vergence.update.learner import Learner, LossPart, ParameterGroup
-from vergence.update.schedule import cosine
+from vergence.update.schedule import cosine, span_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +127,13 @@ def train_language(
         [ParameterGroup("language", dict(model.named_parameters()), settings.learning_rate, settings.weight_decay)],
         betas=(0.9, 0.98),
         clip_norm=1.0,
-        schedule=cosine(settings.steps, warmup=0.1, floor=0.0),
+        schedule=cosine(warmup=0.1, floor=0.0),
     )
     texts = twin_texts(tokenizer, settings.texts, run.seed("corpus"))
     for step in run.steps(settings.steps, {"learner": learner}):
         rows = generator(run.seed(step, "batch")).integers(0, len(texts), settings.batch_size)
-        run.log(learner.update(_parts(model, pack([texts[row] for row in rows]), device)))
+        loss = _parts(model, pack([texts[row] for row in rows]), device)
+        run.log(learner.update(loss, span_of(step, settings.steps)))
     trained: Qwen3ForCausalLM = model.eval()
     return trained
 

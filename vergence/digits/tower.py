@@ -13,7 +13,7 @@ from transformers import InternVLVisionConfig, InternVLVisionModel
 from vergence.digits.scenes import GRID, SIDE, draw_scenes, normalised
 from vergence.run.stage_run import StageRun
 from vergence.update.learner import Learner, LossPart, ParameterGroup
-from vergence.update.schedule import cosine
+from vergence.update.schedule import cosine, span_of
 
 WIDTH = 64
 PATCH = 8
@@ -87,7 +87,7 @@ def train_tower(run: StageRun, settings: TowerSettings, device: torch.device) ->
         [ParameterGroup("vision", dict(reader.named_parameters()), settings.learning_rate, settings.weight_decay)],
         betas=(0.9, 0.999),
         clip_norm=1.0,
-        schedule=cosine(settings.steps, warmup=0.1, floor=0.0),
+        schedule=cosine(warmup=0.1, floor=0.0),
     )
     train = draw_scenes("train", settings.scenes, run.seed("scenes"))
     tuning = draw_scenes("tuning", 480, "tower")
@@ -95,7 +95,7 @@ def train_tower(run: StageRun, settings: TowerSettings, device: torch.device) ->
     for step in run.steps(settings.steps, {"learner": learner}):
         rng = torch.Generator().manual_seed(run.seed(step, "batch"))
         rows = torch.randint(len(digits), (settings.batch_size,), generator=rng)
-        run.log(learner.update(_parts(reader, pixels[rows], digits[rows])))
+        run.log(learner.update(_parts(reader, pixels[rows], digits[rows]), span_of(step, settings.steps)))
         if step + 1 == settings.steps:
             run.log(_accuracy(reader, normalised(tuning.pixels).to(device), tuning.digits.to(device)))
     tower: InternVLVisionModel = reader.tower.eval()

@@ -29,6 +29,8 @@ class RoleRow:
     trainable: int
     learning_rate: float
     weight_decay: float
+    decayed: int
+    """Trained parameters that the weight decay is for: none where it is 0, and never those of norms and biases."""
 
 
 LOW_RANK = ".lora_"
@@ -102,5 +104,6 @@ def role_table(policy: Policy, training: Mapping[Role, Training]) -> list[RoleRo
         total = sum(parameter.numel() for parameter in parameters.values())
         trainable = sum(parameter.numel() for parameter in trained[role].values())
         rate, decay = (0.0, 0.0) if setting.freeze else (setting.learning_rate, setting.weight_decay)
-        rows.append(RoleRow(role, total, trainable, rate, decay))
+        decayed = sum(one.numel() for one in trained[role].values() if one.ndim >= 2 and decay > 0)
+        rows.append(RoleRow(role, total, trainable, rate, decay, decayed))
     return rows

@@ -33,7 +33,7 @@ class Policy:
     image_processor: Any
     family: Family
     compute_dtype: torch.dtype
-    """What forward passes compute in; weights stay fp32."""
+    """What forward passes compute in; trained weights stay fp32."""
     meter: Meter = field(default_factory=Meter)
     """Counts the tokens that go through the decoder."""
 

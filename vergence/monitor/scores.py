@@ -1,6 +1,7 @@
 """What a policy says of given completions: the forward pass that monitors share, without gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,8 @@ class Reader:
     tower: Tower
     temperature: float
     microbatch_tokens: int
+    weights: Callable[[], AbstractContextManager[None]] = nullcontext
+    """With which weights it reads: its own of that moment, or a copy's (`WeightsCopy.in_place`)."""
 
     @torch.no_grad()
     def __call__(self, members: Sequence[Member]) -> list[Seen]:
@@ -43,7 +46,8 @@ class Reader:
             rows = zip(unpad(scores.logprobs, batch.mask), unpad(scores.entropy, batch.mask), strict=True)
             return [Seen(logprobs, entropy) for logprobs, entropy in rows]
 
-        return mapped(members, self.microbatch_tokens, compute)
+        with self.weights():
+            return mapped(members, self.microbatch_tokens, compute)
 
 
 def spread_over(groups: Sequence[tuple[Prompt, Sequence[Completion]]], count: int) -> list[Member]:

@@ -7,16 +7,15 @@ from typing import Any, final
 
 import torch
 
-from vergence.model.policy import Policy
+from vergence.model.weights_copy import WeightsCopy
 
 
 @final
 class SlowCopy:
-    """A second model whose trained weights follow those of the first; the others stay as they were loaded."""
+    """Weights that follow the trained ones of a policy; the others are the policy's own."""
 
-    def __init__(self, policy: Policy, copy: Policy, *, decay: float, every: int) -> None:
-        self._policy = policy
-        self._copy = copy
+    def __init__(self, weights: WeightsCopy, *, decay: float, every: int) -> None:
+        self._weights = weights
         self._decay = decay
         self._every = every
 
@@ -25,20 +24,15 @@ class SlowCopy:
         """After the updates of a step; nothing happens in most of them."""
         if (step + 1) % self._every:
             return
-        slow = dict(self._copy.model.named_parameters())
-        for name, parameter in self._policy.model.named_parameters():
-            if parameter.requires_grad:
-                slow[name].lerp_(parameter, 1 - self._decay)
+        for name, slow in self._weights.values.items():
+            slow.lerp_(self._weights.current[name], 1 - self._decay)
 
     def state_dict(self) -> dict[str, Any]:
         """The copy's version of what is trained."""
-        slow = dict(self._copy.model.named_parameters())
-        trained = [name for name, parameter in self._policy.model.named_parameters() if parameter.requires_grad]
-        return {name: slow[name].detach() for name in trained}
+        return dict(self._weights.values)
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The exact inverse of `state_dict`."""
-        slow = dict(self._copy.model.named_parameters())
         for name, value in state.items():
-            slow[name].copy_(value)
+            self._weights.values[name].copy_(value)

@@ -1,13 +1,14 @@
 """Bytes by phase, counted from shapes. What a plan cannot know (fragments, libraries, the runtime) is left out.
 
-always      weights of the policy, and of a frozen reference; features that are remembered
-generate    + keys and values of the prompts, once each, and of every completion
+always      weights of the policy, a copy of the trained ones for a reference; features that are remembered
+generate    + keys and values of the prompts, once each, and of every completion; weights as passes compute with them
 update      + gradients, optimizer state, activations of one micro-batch, one chunk of logits
 """
 
 from dataclasses import dataclass
 
 from vergence.planning.shape import Decoder, ModelShape
+from vergence.planning.weights import Held
 from vergence.planning.work import Batch, Lengths
 
 LOGIT_CHUNK = 1024
@@ -19,7 +20,7 @@ class Formats:
     """Bytes of a number."""
 
     weights: int = 4
-    """Of weights, gradients and both moments of AdamW: fp32."""
+    """Of trained weights, gradients and both moments of AdamW: fp32."""
     compute: int = 2
     """Of activations, keys and values: 2 in bfloat16, 4 in fp32."""
 
@@ -30,6 +31,8 @@ class Memory:
 
     weights: float
     reference: float
+    casts: float
+    """Of weights in fp32 that are held in the shorter type of the passes too while completions are sampled."""
     features: float
     gradients: float
     optimizer: float
@@ -40,7 +43,7 @@ class Memory:
     @property
     def generate(self) -> float:
         """At most, while completions are sampled. Gradients are freed by then; the optimizer's state is not."""
-        return self.weights + self.reference + self.features + self.optimizer + self.cache
+        return self.weights + self.reference + self.casts + self.features + self.optimizer + self.cache
 
     @property
     def update(self) -> float:
@@ -55,28 +58,26 @@ def step_memory(
     batch: Batch,
     formats: Formats,
     *,
+    held: Held,
+    holds_reference: bool,
     microbatch_tokens: int,
     feature_bytes: float,
     rows_at_a_time: int,
     devices: int,
 ) -> Memory:
     """Of one step of grpo. Weights, gradients and state are spread evenly over `devices`; work is split among them."""
-    trained = (
-        batch.trains_vision * shape.parameters["vision"]
-        + batch.trains_adapter * shape.parameters["adapter"]
-        + batch.trains_language * shape.parameters["language"]
-    )
     prompt = lengths.prompt_tokens(shape.tower)
     rows = min(rows_at_a_time, -(-batch.prompts * batch.completions // devices))
     prompts = -(-rows // batch.completions)
     tokens = min(microbatch_tokens, batch.completions * lengths.response_tokens + prompt)
     tokens = max(tokens, prompt + lengths.response_tokens)
     return Memory(
-        weights=formats.weights * shape.total / devices,
-        reference=formats.weights * shape.total / devices if batch.reference else 0.0,
+        weights=held.bytes / devices,
+        reference=formats.weights * held.trained / devices if holds_reference else 0.0,
+        casts=formats.compute * held.cast / devices if formats.compute < formats.weights else 0.0,
         features=feature_bytes,
-        gradients=formats.weights * trained / devices,
-        optimizer=2 * formats.weights * trained / devices,
+        gradients=formats.weights * held.trained / devices,
+        optimizer=2 * formats.weights * held.trained / devices,
         activations=tokens * activation_bytes(shape.decoder, formats, batch.checkpointing),
         logits=2.0 * 4 * LOGIT_CHUNK * shape.decoder.vocabulary,
         cache=cache_bytes(shape.decoder, formats, prompts * prompt + rows * lengths.response_tokens),

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from vergence.planning.memory import Formats, Memory, step_memory
 from vergence.planning.rates import Rates
 from vergence.planning.shape import ModelShape
+from vergence.planning.weights import held_weights
 from vergence.planning.work import Batch, Lengths, Work, step_work
 from vergence.recipe.grpo import GrpoStage
+from vergence.recipe.monitor_rules import may_raise_kl
 from vergence.recipe.mpo import MpoStage
 from vergence.recipe.schema import Recipe
 from vergence.recipe.sections import Roles
@@ -61,7 +63,7 @@ def plan_stages(
                     stage.train,
                     recipe.compute.gradient_checkpointing,
                 )
-                steps = stage.steps
+                steps, reference = stage.steps, stage.kl_weight > 0 or may_raise_kl(stage)
             case MpoStage():
                 batch = _batch(
                     stage.prompts_per_round,
@@ -71,7 +73,7 @@ def plan_stages(
                     stage.train,
                     recipe.compute.gradient_checkpointing,
                 )
-                steps = stage.rounds
+                steps, reference = stage.rounds, False  # log-probs come with the pairs
             case _:
                 continue
         capped = min(lengths.response_tokens, stage.sampling.max_new_tokens)
@@ -86,6 +88,8 @@ def plan_stages(
             own,
             batch,
             formats,
+            held=held_weights(shape, stage.train, recipe.compute.frozen_weights),
+            holds_reference=reference,
             microbatch_tokens=recipe.compute.microbatch_tokens,
             feature_bytes=recipe.features.memory_mb * 1e6,
             rows_at_a_time=ROWS_AT_A_TIME,

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from vergence.assembly.intern_vit import tower_config
 from vergence.errors import ModelError
+from vergence.model.bfloat16 import large_weights
 from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.families.family import ROLES, Role
 from vergence.model.families.known import family_of
@@ -64,6 +66,10 @@ class ModelShape:
     tower: TowerShape
     adapter_products: int
     """Weights that every image token is multiplied with."""
+    large: dict[Role, int]
+    """Numbers that can be held in bfloat16 (vergence/model/bfloat16.py)."""
+    linears: dict[Role, tuple[tuple[str, int, int], ...]]
+    """Last name, width of the input, width of the output of each product, the head left out."""
 
     @property
     def total(self) -> int:
@@ -159,7 +165,24 @@ def shape_of(name: str, config: Any) -> ModelShape:
         products=products["language"],
     )
     idle = sum(".layer" in prefix for prefix in unused)  # whole layers behind the one that is read
-    return ModelShape(name, counts, decoder, _tower_shape(config, products["vision"], idle), products["adapter"])
+    large: dict[Role, int] = dict.fromkeys(ROLES, 0)
+    short = large_weights(model)
+    for parameter, tensor in model.named_parameters():
+        large[role_of(parameter)] += tensor.numel() if id(tensor) in short else 0
+    head = model.get_output_embeddings()
+    linears: dict[Role, list[tuple[str, int, int]]] = {role: [] for role in ROLES}
+    for full, module in model.named_modules():
+        if isinstance(module, nn.Linear) and module is not head:
+            linears[role_of(f"{full}.weight")].append((full.split(".")[-1], module.in_features, module.out_features))
+    return ModelShape(
+        name,
+        counts,
+        decoder,
+        _tower_shape(config, products["vision"], idle),
+        products["adapter"],
+        large,
+        {role: tuple(found) for role, found in linears.items()},
+    )
 
 
 def _tower_shape(config: Any, products: int, idle: int) -> TowerShape:

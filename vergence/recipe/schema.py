@@ -36,17 +36,33 @@ class ComputeSection(Section):
     """How passes are computed; none of it changes a result by more than rounding."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """What passes compute in; weights stay float32. auto: bfloat16 on a GPU, float32 elsewhere. bfloat16 halves the
-    time of training on a CPU that multiplies it in hardware."""
+    """What passes compute in; trained weights stay float32. auto: bfloat16 on a GPU, float32 elsewhere. bfloat16 halves
+    the time of training on a CPU that multiplies it in hardware."""
     microbatch_tokens: Positive = 16384
     """Tokens of one forward pass, prompts counted once; a larger batch is split into passes of about equal size."""
-    frozen_weights: Literal["full", "4bit"] = "full"
-    """4bit: products that no stage trains in full are held in 4 bits (extra `quantized`); results differ by more than
-    rounding. What is saved has full weights."""
+    frozen_weights: Literal["full", "bfloat16", "4bit"] = "full"
+    """What weights are held in that a stage does not train, those under low-rank updates among them. bfloat16: half
+    the memory, where passes compute in it. 4bit: products alone, in 4 bits (extra `quantized`); results differ by more
+    than rounding. What is saved has full weights."""
     gradient_checkpointing: bool = False
     """Compute layers again in the backward pass in place of keeping what is inside them: less memory, more time."""
     self_check: bool = False
     """Compare every update's log-probs and gradients with the plain computation, and stop if they differ; slow."""
+
+    @model_validator(mode="after")
+    def _frozen_weights_can_be_multiplied(self) -> "ComputeSection":
+        if self.dtype == "float32" and (problem := self.float32_problem()):
+            raise ValueError(problem)
+        return self
+
+    def float32_problem(self) -> str | None:
+        """What to say where passes turn out to compute in float32; None if that fits the other keys."""
+        if self.frozen_weights != "bfloat16":
+            return None
+        return (
+            'frozen_weights = "bfloat16" needs passes that compute in bfloat16, and these compute in float32 '
+            f'(dtype = "{self.dtype}"); set dtype = "bfloat16", or frozen_weights = "full"'
+        )
 
 
 class Recipe(Section):
@@ -65,6 +81,12 @@ class Recipe(Section):
     integrity: IntegritySection = IntegritySection()
     data: Data
     stage: Annotated[tuple[Stage, ...], Field(min_length=1, strict=False)]
+
+    @model_validator(mode="after")
+    def _frozen_weights_fit_the_device(self) -> "Recipe":
+        if self.device == "cpu" and self.compute.dtype == "auto" and (problem := self.compute.float32_problem()):
+            raise ValueError(f"compute: {problem}")
+        return self
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> "Recipe":

@@ -60,6 +60,7 @@ class Trained(Section):
     freeze: bool = False
     learning_rate: Weight = 1e-4
     weight_decay: Weight = 0.0
+    """Of parameters with two dimensions or more; norms and biases are not decayed."""
     lora: LoraSection | None = None
     """Train low-rank updates in place of the weights themselves."""
 
@@ -110,8 +111,9 @@ class Optimizer(Section):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the whole gradient."""
     schedule: Literal["constant", "cosine"] = "constant"
+    """A function of the share of the stage that is done: of its steps, or of its budget where that is ahead."""
     warmup: Share = 0.0
-    """Share of the updates over which a cosine schedule rises."""
+    """Share of the stage over which a cosine schedule rises."""
     floor: Share = 0.1
     """Where a cosine schedule ends, as a share of the learning rate."""
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from vergence.model.policy import Policy
 from vergence.model.vision import Tower
 from vergence.rollout.choice import chooser, shaping
-from vergence.rollout.decoder import GroupDecoder, few_threads
+from vergence.rollout.decoder import GroupDecoder, cast_once, few_threads
 from vergence.seeds import generator
 from vergence.types import Completion, Finish, Floats, Ints, Prompt, RolloutGroup, Sampling
 
@@ -43,7 +43,7 @@ def sample_groups(
 ) -> list[RolloutGroup]:
     """P prompts to P groups of G completions."""
     decoder = GroupDecoder(policy, prompts, tower, sampling)
-    with few_threads(policy, len(prompts) * sampling.num_completions):
+    with cast_once(policy), few_threads(policy, len(prompts) * sampling.num_completions):
         grown = _grow(policy, decoder, prompts, sampling, _noise(prompts, sampling, seed))
     texts = policy.tokenizer.batch_decode(
         [ids[:length] for ids, length in zip(grown.token_ids, grown.lengths, strict=True)],

@@ -111,6 +111,31 @@ def _fused(policy: Policy, language: Any, rows: int, positions: int) -> FusedDec
 
 
 @contextmanager
+def cast_once(policy: Policy) -> Iterator[None]:
+    """Within this block each weight of the language model is cast to the type that passes compute in once.
+
+    A token is little work, and casting a weight costs more than multiplying a few rows with it. autocast keeps a cast
+    until its outermost block ends, so that block is here, around all tokens, and not around each. It keeps casts of
+    weights that want gradients alone, so frozen ones say that they do; none is computed in the block. The casts are
+    held beside the weights for as long as the block lasts.
+    """
+    if policy.compute_dtype == torch.float32:
+        yield
+        return
+    modules = [policy.family.language(policy.model), policy.model.get_output_embeddings()]
+    weights = {id(one): one for module in modules for one in module.parameters()}.values()
+    frozen = [one for one in weights if one.dtype == torch.float32 and not one.requires_grad]
+    for one in frozen:
+        one.requires_grad_(True)
+    try:
+        with torch.no_grad(), policy.precision():
+            yield
+    finally:
+        for one in frozen:
+            one.requires_grad_(False)
+
+
+@contextmanager
 def few_threads(policy: Policy, rows: int) -> Iterator[None]:
     """One thread while a step's products are so small that a second thread only waits and wakes; CPU only."""
     before = torch.get_num_threads()

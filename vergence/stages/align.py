@@ -24,6 +24,7 @@ from vergence.stages.saving import save_trained_policy, tuning_row
 from vergence.stages.table import show_roles
 from vergence.types import Caption, Completion, Prompt
 from vergence.update.learner import Learner, LossPart
+from vergence.update.schedule import span_of
 
 Target = tuple[Prompt, Completion]
 
@@ -44,7 +45,8 @@ def align(parts: AlignParts, run: StageRun, *, max_steps: int, batch_size: int, 
     """Imitate captions; stop as soon as the tuning split's greedy accuracy reaches the target."""
     for step in run.steps(max_steps, {"learner": parts.learner}):
         rows = generator(run.seed(step, "batch")).integers(0, len(parts.targets), batch_size).tolist()
-        run.log(parts.learner.update(imitation(parts, [parts.targets[row] for row in rows])))
+        loss = imitation(parts, [parts.targets[row] for row in rows])
+        run.log(parts.learner.update(loss, span_of(step, max_steps)))
         with run.clock.phase("monitor"):
             measured = parts.gauge(step, max_steps)
         run.log(measured)
@@ -81,7 +83,7 @@ def run_align(section: AlignStage, run: StageRun, context: Context, models: Mode
             trainable_groups(policy, training(section.train)),
             betas=section.optimizer.betas,
             clip_norm=section.optimizer.clip_norm,
-            schedule=schedule(section.optimizer, section.max_steps),
+            schedule=schedule(section.optimizer),
             clock=run.clock,
         ),
         gauge=gauge(policy, tower, context, section.evaluation, section.max_new_tokens, run),

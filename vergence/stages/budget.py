@@ -28,6 +28,11 @@ class Budget:
         """Whether one of the limits is reached."""
         return self._tokens >= self._limits[0] or self._seconds >= self._limits[1]
 
+    @property
+    def share(self) -> float:
+        """How much of the limit that is nearest is spent, from 0; 0 without a limit, above 1 where it is overdrawn."""
+        return max(self._tokens / self._limits[0], self._seconds / self._limits[1])
+
     def begin(self) -> None:
         """A step begins; what the process did before it, such as writing a checkpoint, is not counted."""
         self._begun = self._clock()

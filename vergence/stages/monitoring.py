@@ -8,7 +8,8 @@ from vergence.errors import DataError
 from vergence.evaluation.measure import answer_all
 from vergence.integrity.guard import Guard
 from vergence.model.policy import Policy
-from vergence.model.vision import ADAPTER_OUTPUT, AblatedTower, CachedTower, LiveTower, grey_view, masked_view
+from vergence.model.vision import AblatedTower, CachedTower, LiveTower, Tower, grey_view, masked_view
+from vergence.model.weights_copy import WeightsCopy
 from vergence.monitor.alarms import Alarms
 from vergence.monitor.bands import Band, Rule, Side
 from vergence.monitor.blindness import blindness_metrics
@@ -30,12 +31,12 @@ from vergence.recipe.mpo import MpoStage
 from vergence.rollout.local import LocalGenerator
 from vergence.run.checkpoint import Stateful
 from vergence.run.stage_run import StageRun
-from vergence.stages.context import Context, Models
+from vergence.stages.context import Context
 from vergence.stages.controlling import Answer, Controller, ControlLimits, NoAnswer
 from vergence.stages.last_good import LastGood
 from vergence.stages.measuring import PROBE, Monitor, Probe, Scheduled, gauge
 from vergence.stages.oversight import Guarded, Measuring, Oversight
-from vergence.stages.parts import feature_limits, policy_to_train
+from vergence.stages.parts import training
 from vergence.types import Generator, Metrics, RolloutGroup, ScoredGroup
 
 FREE = frozenset({"blindness", "divergence", "repetition"})
@@ -46,7 +47,6 @@ def oversight_for(
     section: GrpoStage | MpoStage,
     run: StageRun,
     context: Context,
-    models: Models,
     policy: Policy,
     tower: CachedTower | LiveTower,
     dials: Dials,
@@ -56,7 +56,7 @@ def oversight_for(
     """Measurements, alarms and controller of a stage; `kept` is what a roll-back restores, the learner first of all."""
     monitor = section.monitor
     watching = monitor.mode != "off"
-    judge, slow = slow_reader(section, run, context, models, policy, tower)
+    judge, slow = slow_reader(section, context, policy, tower)
     rules = rules_of(section) if watching else ()
     good = LastGood({**kept, **{f"slow_{place}": copy for place, copy in enumerate(slow)}})
     length = section.sampling.max_new_tokens
@@ -132,23 +132,17 @@ def monitors_for(
 
 
 def slow_reader(
-    section: GrpoStage | MpoStage,
-    run: StageRun,
-    context: Context,
-    models: Models,
-    policy: Policy,
-    tower: CachedTower | LiveTower,
+    section: GrpoStage | MpoStage, context: Context, policy: Policy, tower: Tower
 ) -> tuple[Reader, list[SlowCopy]]:
     """Who judges answers by their thoughts, and what must follow the policy for it, if anything must."""
     monitor, size = section.monitor, context.recipe.compute.microbatch_tokens
     temperature = section.sampling.temperature
     if monitor.mode == "off" or "consistency" not in monitor.monitors or monitor.slow == "current":
         return Reader(policy, tower, temperature, size), []
-    copy = policy_to_train(section.train, run, context, models["policy"])
-    looking = CachedTower(copy, remembered=ADAPTER_OUTPUT, limits=feature_limits(context), pictures=tower.pictures)
-    reader = Reader(copy, looking, temperature, size)
+    weights = WeightsCopy.of_trained(policy, training(section.train))
+    reader = Reader(policy, tower, temperature, size, weights.in_place)
     follows = monitor.slow == "ema"
-    return reader, [SlowCopy(policy, copy, decay=monitor.slow_decay, every=monitor.slow_every)] if follows else []
+    return reader, [SlowCopy(weights, decay=monitor.slow_decay, every=monitor.slow_every)] if follows else []
 
 
 def probes_for(

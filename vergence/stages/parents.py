@@ -115,6 +115,7 @@ def _key(section: ParentsStage, context: Context) -> str:
     if "language" not in _trained(section):
         unread |= {"language_steps", "language_batch", "language_texts"}
     identity = {
+        "training": 2,  # counts up where the training itself has changed; 2: norms and biases are not decayed
         "settings": section.model_dump(mode="json", exclude=unread),
         "label": section.label,  # it keys the random draws
         "seed": context.recipe.seed,

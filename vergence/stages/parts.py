@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from vergence.model.batch import collate, mapped, unpad
+from vergence.model.bfloat16 import hold_in_bfloat16
 from vergence.model.checkpointing import checkpoint_layers
 from vergence.model.families.family import Role
 from vergence.model.forward import token_scores
 from vergence.model.lora import LowRank, attach, products_of
-from vergence.model.parameters import Training
+from vergence.model.parameters import Training, trained_parameters
 from vergence.model.plain import compare_with_plain
-from vergence.model.policy import Policy
+from vergence.model.policy import Policy, load_policy
 from vergence.model.quantized import quantize
 from vergence.model.vision import ADAPTER_OUTPUT, TOWER_OUTPUT, CachedTower, FeatureLimits, LiveTower, Tower
 from vergence.recipe.sections import Optimizer, Roles, SamplingSection, Trained
@@ -57,7 +58,9 @@ def low_rank(roles: Roles) -> dict[Role, LowRank]:
 
 
 def policy_to_train(roles: Roles, run: StageRun, context: Context, directory: Path) -> Policy:
-    """A checkpoint, ready for what a stage trains of it: products in 4 bits, low-rank updates, checkpointed layers."""
+    """A checkpoint, ready for what a stage trains: low-rank updates, frozen weights as asked, checkpointed layers."""
+    if context.recipe.compute.frozen_weights == "bfloat16":
+        return checkpointed(_with_frozen_weights_in_bfloat16(roles, run, context, directory), context)
     policy = context.policy(directory)
     wanted = low_rank(roles)
     if context.recipe.compute.frozen_weights == "4bit":
@@ -78,13 +81,24 @@ def checkpointed(policy: Policy, context: Context) -> Policy:
     return policy
 
 
-def schedule(section: Optimizer, updates: int) -> Schedule:
-    """The learning-rate schedule of a stage with that many updates."""
+def _with_frozen_weights_in_bfloat16(roles: Roles, run: StageRun, context: Context, directory: Path) -> Policy:
+    # made smaller in the host's memory, so that the device never holds all of it in float32
+    policy = load_policy(directory, torch.device("cpu"), "bfloat16")
+    if wanted := low_rank(roles):
+        attach(policy, wanted, seed=run.seed("lora"))
+    trained = trained_parameters(policy, training(roles))
+    hold_in_bfloat16(policy, [name for found in trained.values() for name in found])
+    policy.model.to(context.device)
+    return policy
+
+
+def schedule(section: Optimizer) -> Schedule:
+    """The learning-rate schedule of a stage."""
     match section.schedule:
         case "constant":
             return constant()
         case "cosine":
-            return cosine(updates, warmup=section.warmup, floor=section.floor)
+            return cosine(warmup=section.warmup, floor=section.floor)
 
 
 def sampling(section: SamplingSection) -> Sampling:

@@ -16,6 +16,7 @@ from vergence.grading.pool import PooledGrader
 from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families.known import family_of
+from vergence.model.policy import compute_dtype
 from vergence.model.pretrained import read_config
 from vergence.monitor.probe import check_yes_no
 from vergence.pairs.files import check_tokens
@@ -125,6 +126,10 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
 
 def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
     """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+    if compute_dtype(choose_device(recipe.device), recipe.compute.dtype) == torch.float32:
+        problem = recipe.compute.float32_problem()
+        if problem:
+            raise RecipeError(f"{recipe.name}: compute: {problem}")
     check_parts(recipe, all_there=True)
     pictures = SeenPictures(recipe.data)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vergence.model.lora import attach, load_low_rank_state, merge, save_low_rank
 from vergence.model.parameters import trained_parameters
-from vergence.model.policy import Policy
+from vergence.model.policy import Policy, load_policy
 from vergence.model.save import save_all_but_weights, save_policy
 from vergence.recipe.sections import Roles
 from vergence.run.checkpoint import whole_folder
@@ -31,8 +32,8 @@ def save_stage_policy(policy: Policy, label: str, context: Context) -> str:
 def save_trained_policy(policy: Policy, roles: Roles, label: str, context: Context, begun: Path) -> str:
     """Save what a stage has trained of the checkpoint `begun`, as `checkpoints/LABEL/policy`.
 
-    Low-rank updates go into the weights, unless they are to be saved alone. Weights in 4 bits are only for training:
-    the updates are put into the full ones, read again.
+    Low-rank updates go into the weights, unless they are to be saved alone. Weights in 4 bits and in bfloat16 are only
+    for training: the updates are put into the full ones, read again.
     """
     wanted = low_rank(roles)
     if wanted and roles.save == "updates":
@@ -41,7 +42,7 @@ def save_trained_policy(policy: Policy, roles: Roles, label: str, context: Conte
             save_low_rank(policy, begun, target)
             save_all_but_weights(policy, target, example_question=context.tuning()[0].question)
         return str(folder.relative_to(context.directory.path))
-    if context.recipe.compute.frozen_weights == "4bit":
+    if context.recipe.compute.frozen_weights != "full":
         policy = _with_full_weights(policy, roles, context, begun)
     if wanted:
         merge(policy)
@@ -49,7 +50,8 @@ def save_trained_policy(policy: Policy, roles: Roles, label: str, context: Conte
 
 
 def _with_full_weights(policy: Policy, roles: Roles, context: Context, begun: Path) -> Policy:
-    full, wanted = context.policy(begun), low_rank(roles)
+    # on the host: the device need not have room for a model in float32
+    full, wanted = load_policy(begun, torch.device("cpu"), context.recipe.compute.dtype), low_rank(roles)
     if wanted:
         attach(full, wanted, seed=0)  # whatever is drawn is replaced
     trained = trained_parameters(policy, training(roles))

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import IMAGE_TOKEN, NAMES, image_inputs, model_inputs, picture_problems, tiny_policy
+from families import DISTINCT, IMAGE_TOKEN, NAMES, image_inputs, model_inputs, picture_problems, tiny_policy
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
-from transformers import AutoModelForImageTextToText, AutoTokenizer, LlavaConfig
+from transformers import AutoModelForImageTextToText, AutoTokenizer, LlavaConfig, Trainer
 from transformers.vision_utils import get_vision_window_index
 
 from vergence.errors import DataError, ModelError
@@ -258,6 +258,23 @@ def test_every_trained_parameter_gets_a_gradient_and_no_other_has_one_to_get(
         for parameter in group.parameters.values():
             parameter.requires_grad_(True)
     assert {name for name, parameter in policy.model.named_parameters() if parameter.requires_grad} == trained
+
+
+@pytest.mark.parametrize("name", DISTINCT)
+def test_weight_decay_spares_what_transformers_spares_and_what_else_is_one_dimensional(name: str, folder: Path) -> None:
+    """Its own list goes by names, and misses norms that are called otherwise (Qwen2.5-VL's ln_q) and layer scales."""
+    policy = tiny_policy(name, folder)
+    decayed = Training(freeze=False, learning_rate=1.0, weight_decay=0.1)
+    groups = trainable_groups(policy, {"vision": decayed, "adapter": decayed, "language": decayed})
+    parameters = {name: one for group in groups for name, one in group.parameters.items()}
+    ours = {name for group in groups for name in group.parameters if group.decay_of(name) == 0.1}
+    theirs = set(Trainer.get_decay_parameter_names(None, policy.model)) & parameters.keys()
+    assert ours <= theirs
+    assert {parameters[name].ndim for name in theirs - ours} <= {1}
+    assert any("embed_tokens" in name for name in ours)
+    table = role_table(policy, {"vision": decayed, "adapter": decayed, "language": FROZEN})
+    expected = {group.name: sum(parameters[one].numel() for one in group.parameters if one in ours) for group in groups}
+    assert expected | {"language": 0} == {row.role: row.decayed for row in table}
 
 
 @pytest.mark.parametrize(("layer", "unused"), [(-2, 18), (-1, 2), (1, 34), ([-3, -2], 18)])

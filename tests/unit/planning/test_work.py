@@ -14,6 +14,7 @@ from vergence.planning.memory import Formats, activation_bytes, cache_bytes, ste
 from vergence.planning.plan import fitting, plan_stages, step_seconds
 from vergence.planning.rates import Rates, measured, preset
 from vergence.planning.shape import ModelShape, config_of, shape_of
+from vergence.planning.weights import held_weights
 from vergence.planning.work import (
     Batch,
     Lengths,
@@ -23,6 +24,7 @@ from vergence.planning.work import (
     tower_operations,
 )
 from vergence.recipe.load import load_recipe
+from vergence.recipe.sections import Roles, Trained
 
 COUNTED = ("internvl", "llava", "qwen2_5_vl")
 
@@ -107,6 +109,8 @@ def test_bytes_of_weights_gradients_and_moments_are_those_of_real_tensors(folder
         lengths,
         Batch(prompts=4, completions=4, reference=True, trains_vision=True),
         Formats(compute=4),
+        held=held_weights(shape, Roles(vision=Trained()), "full"),
+        holds_reference=True,
         microbatch_tokens=1000,
         feature_bytes=0.0,
         rows_at_a_time=100,
@@ -167,6 +171,8 @@ def test_devices_share_weights_and_rows(folder: Path) -> None:
             lengths,
             batch,
             Formats(),
+            held=held_weights(shape, Roles(), "full"),
+            holds_reference=False,
             microbatch_tokens=100,
             feature_bytes=0.0,
             rows_at_a_time=1024,

@@ -1,6 +1,7 @@
 """The state of a batch that is decoded, and one completion at a time for a person who watches."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from families import DISTINCT, IMAGE_TOKEN, picture_problems, tiny_policy
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vergence.model.policy import encode
 from vergence.model.vision import CachedTower
@@ -49,6 +51,40 @@ def test_rows_of_a_group_begin_alike_and_part_with_their_tokens(folder: Path) ->
     assert not torch.allclose(second[2], second[3])
     decoder.keep(torch.tensor([1, 3]))
     torch.testing.assert_close(decoder.logits(), second[[1, 3]])
+
+
+class Casts(TorchDispatchMode):
+    """How often each of some tensors, by address, was copied into another type."""
+
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self._names = {one.data_ptr(): name for name, one in weights.items()}
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._to_copy.default and args[0].data_ptr() in self._names:
+            self.counts[self._names[args[0].data_ptr()]] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_weight_is_cast_once_for_the_prompts_and_once_for_all_tokens(trained: bool, folder: Path) -> None:
+    """Ten tokens in bfloat16; every product of a token would cast its weight anew otherwise."""
+    policy = replace(tiny_policy("llava", folder), compute_dtype=torch.bfloat16)
+    policy.model.model.language_model.requires_grad_(trained)
+    weights = {
+        name: one for name, one in policy.model.named_parameters() if "_proj.weight" in name and "language" in name
+    }
+    sampling = Sampling(num_completions=2, max_new_tokens=10, temperature=1.0)
+    generator = LocalGenerator(policy, CachedTower(policy))
+    problems = picture_problems(folder / "pictures", 2)
+    with Casts(weights) as casts:
+        groups = generator.generate(problems, sampling, seed=0, version=0)
+    assert max(len(one.token_ids) for group in groups for one in group.completions) > 3
+    assert weights.keys() == casts.counts.keys()
+    assert {2} == set(casts.counts.values())
+    assert {trained} == {one.requires_grad for one in weights.values()}
+    assert not torch.is_autocast_enabled("cpu")
 
 
 @pytest.mark.parametrize("name", DISTINCT)

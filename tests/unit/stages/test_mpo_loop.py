@@ -28,7 +28,7 @@ from vergence.stages.mpo.rounds import Round, by_prompt
 from vergence.stages.work import work_done
 from vergence.types import Metrics, PreferencePair, RolloutGroup, ScoredGroup, TrainingPair
 from vergence.update.learner import Learner, LossPart, ParameterGroup
-from vergence.update.schedule import constant
+from vergence.update.schedule import Schedule, constant
 
 from ..builders import completion, prompt, scored
 
@@ -89,13 +89,14 @@ def train(
     per_reference: bool = True,
     dies_at: int = 99,
     console: Console | None = None,
+    schedule: Schedule = constant(),  # noqa: B008
 ) -> tuple[list[Metrics], MpoParts]:
     """Three rounds; the rows that were logged, and the parts. A row tells the margins of its pairs, which are numbers
     of their own within a round. What the shift averages is the round's share of pairs with a large number.
     """
     parameter = nn.Parameter(torch.tensor([1.0]))
     learner = Learner(
-        [ParameterGroup("w", {"w": parameter}, 0.1, 0.0)], betas=(0.9, 0.99), clip_norm=1e9, schedule=constant()
+        [ParameterGroup("w", {"w": parameter}, 0.1, 0.0)], betas=(0.9, 0.99), clip_norm=1e9, schedule=schedule
     )
     meter, quality = Meter(), Quality(0.9, per_reference=per_reference)
     pool, counter = PairPool(max_passes), RoundCounter()
@@ -181,6 +182,21 @@ def test_a_spent_budget_ends_the_stage_and_the_last_step_is_measured(tmp_path: P
     assert 4 == len(lines)
     assert 10.0 == lines[-1]["spent/tokens"]
     assert "tuning/sampled_accuracy" in lines[-1]
+
+
+def test_the_schedule_follows_the_steps_or_a_budget_that_is_ahead_of_them(tmp_path: Path) -> None:
+    """Five tokens at the first step of each round of three: of 12 tokens 5, then 10 are spent."""
+    lines, _ = train(tmp_path / "steps", Rounds(4, 4, 4), schedule=lambda span: 1 - span.begin)
+    assert pytest.approx([1 - step / 9 for step in range(9)]) == [row["learning_rate_factor"] for row in lines]
+    lines, _ = train(tmp_path / "budget", Rounds(4, 4, 4), tokens=12.0, schedule=lambda span: 1 - span.begin)
+    left = [1.0, 7 / 12, 7 / 12, 7 / 12, 2 / 12, 2 / 12, 2 / 12]
+    assert pytest.approx(left) == [row["learning_rate_factor"] for row in lines]
+
+
+def test_the_schedule_ends_with_the_last_round_where_rounds_have_fewer_updates_than_planned(tmp_path: Path) -> None:
+    """One pair that may be used twice is one batch: three updates in place of nine."""
+    lines, _ = train(tmp_path, Rounds(1, 1, 1), max_passes=2, schedule=lambda span: 1 - span.begin)
+    assert pytest.approx([1.0, 2 / 3, 1 / 3]) == [row["learning_rate_factor"] for row in lines]
 
 
 def test_early_stopping_looks_at_what_oversight_measured(tmp_path: Path) -> None:

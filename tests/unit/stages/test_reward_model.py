@@ -16,6 +16,7 @@ from vergence.scoring.wording import wording_of
 from vergence.stages.reward_model.build import has_text, phases_of
 from vergence.stages.reward_model.loop import Phase, loss_parts, phased
 from vergence.types import Problem
+from vergence.update.schedule import span_of
 
 
 @pytest.fixture(scope="module")
@@ -105,5 +106,8 @@ def test_a_batch_has_its_size_and_about_the_share_of_text_that_was_asked_for(lea
 
 
 def test_the_second_phase_begins_a_schedule_of_its_own_at_a_lower_rate() -> None:
-    schedule = phased(lambda update: 1.0 - update / 10, 3, lambda update: 10.0 + update, 0.1)
-    assert [1.0, 0.9, 0.8, pytest.approx(1.0), pytest.approx(1.1)] == [schedule(update) for update in range(5)]
+    schedule = phased(lambda span: 1.0 - span.begin, [Phase(4, (), (), 0.0), Phase(2, (), (), 0.0)], 0.1)
+    expected = [1.0, 0.75, 0.5, 0.25, 0.1, 0.05]
+    assert pytest.approx(expected) == [schedule(span_of(step, 6)) for step in range(6)]
+    alone = phased(lambda span: 1.0 - span.begin, [Phase(4, (), (), 0.0)], 0.1)  # where there is no text
+    assert pytest.approx(expected[:4]) == [alone(span_of(step, 4)) for step in range(4)]

@@ -2,26 +2,28 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vergence.errors import NonFiniteError
+from vergence.errors import DirectoryError, NonFiniteError
 from vergence.update.learner import Learner, LossPart, ParameterGroup
-from vergence.update.schedule import constant
+from vergence.update.schedule import Schedule, constant, span_of
 
 from ..builders import through_a_file
 
 
 def weights(*values: float) -> nn.Parameter:
-    return nn.Parameter(torch.tensor(values, dtype=torch.float64))
+    """A matrix of one row: what is one-dimensional is not decayed."""
+    return nn.Parameter(torch.tensor([values], dtype=torch.float64))
 
 
 def learner_of(
     *groups: ParameterGroup,
     clip_norm: float = 1e9,
-    schedule: Callable[[int], float] = constant(),  # noqa: B008
+    schedule: Schedule = constant(),  # noqa: B008
 ) -> Learner:
     return Learner(groups, betas=(0.9, 0.99), clip_norm=clip_norm, schedule=schedule)
 
@@ -68,7 +70,7 @@ def test_three_updates_are_adamw_with_decay_and_clipping(decay: float, clip_norm
     for gradient in GRADIENTS:
         learner.update([dot(w, *gradient)])
     expected = adamw([1.0, -2.0], GRADIENTS, rate=0.1, decay=decay, clip_norm=clip_norm)
-    assert pytest.approx(expected, rel=1e-5) == w.tolist()
+    assert pytest.approx(expected, rel=1e-5) == w[0].tolist()
     assert 3 == learner.updates
 
 
@@ -125,9 +127,9 @@ def test_every_group_has_its_own_rate_times_the_schedules_factor() -> None:
     """AdamW's first step is rate * sign(gradient); the second update has a quarter of the rate."""
     a, b = weights(0.0), weights(0.0)
     learner = learner_of(
-        group_of(a, rate=0.1, name="a"), group_of(b, rate=0.001, name="b"), schedule=lambda update: 0.5 / (update + 1)
+        group_of(a, rate=0.1, name="a"), group_of(b, rate=0.001, name="b"), schedule=lambda span: 0.5 * (1 - span.begin)
     )
-    metrics = [learner.update([dot(a, 3.0), dot(b, -4.0)]) for _ in range(2)]
+    metrics = [learner.update([dot(a, 3.0), dot(b, -4.0)], span_of(step, 2)) for step in range(2)]
     assert [0.5, 0.25] == [one["learning_rate_factor"] for one in metrics]
     # a constant gradient keeps every step at rate * factor * sign
     assert pytest.approx([-0.1 * 0.75, 0.001 * 0.75], rel=1e-6) == [a.item(), b.item()]
@@ -139,6 +141,18 @@ def test_every_group_has_its_own_weight_decay() -> None:
     learner = learner_of(group_of(a, decay=0.5, name="a"), group_of(b, decay=0.0, name="b"))
     learner.update([dot(a, 0.0), dot(b, 0.0)])
     assert pytest.approx([1.9, 2.0]) == [a.item(), b.item()]
+
+
+def test_norms_and_biases_are_not_decayed() -> None:
+    """A matrix, a bias and a norm's weight in one group, without a gradient: 2 (1 - 0.1 * 0.5), 2 and 2."""
+    layer = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
+    for one in layer.parameters():
+        nn.init.constant_(one, 2.0)
+    learner = learner_of(ParameterGroup("layer", dict(layer.named_parameters()), 0.1, 0.5))
+    learner.update([lambda: LossPart(sum(one.sum() for one in layer.parameters()) * 0.0, {})])
+    found = {name: one.flatten().tolist() for name, one in layer.named_parameters()}
+    assert pytest.approx([1.9] * 6) == found.pop("0.weight")
+    assert {"0.bias": [2.0] * 3, "1.weight": [2.0] * 3, "1.bias": [2.0] * 3} == found
 
 
 class _Poison(torch.autograd.Function):
@@ -182,10 +196,11 @@ def test_a_restored_learner_goes_on_bit_for_bit() -> None:
     def make(start: float) -> tuple[nn.Parameter, nn.Parameter, Learner]:
         a, b = weights(start, -start), weights(0.3 * start)
         groups = group_of(a, rate=0.03, decay=0.1, name="a"), group_of(b, rate=0.2, name="b")
-        return a, b, learner_of(*groups, clip_norm=2.0, schedule=lambda update: 1 / (update + 1))
+        return a, b, learner_of(*groups, clip_norm=2.0, schedule=lambda span: 1 / (1 + 9 * span.begin))
 
     def steps(a: nn.Parameter, b: nn.Parameter, learner: Learner, numbers: range) -> list[float]:
-        return [learner.update([dot(a, 0.1 * k, -k), dot(b, 1 / (k + 1))])["loss"] for k in numbers]
+        parts = {k: [dot(a, 0.1 * k, -k), dot(b, 1 / (k + 1))] for k in numbers}
+        return [learner.update(some, span_of(k, 9))["loss"] for k, some in parts.items()]
 
     a, b, saved = make(1.0)
     steps(a, b, saved, range(4))
@@ -195,3 +210,52 @@ def test_a_restored_learner_goes_on_bit_for_bit() -> None:
     assert 4 == restored.updates
     assert steps(a, b, saved, range(4, 9)) == steps(other_a, other_b, restored, range(4, 9))
     assert (a.tolist(), b.tolist()) == (other_a.tolist(), other_b.tolist())
+
+
+def older_state(decay: float) -> tuple[nn.Module, dict[str, Any]]:
+    """A matrix and a bias after two steps of torch's own AdamW, in the form of versions that had one group a role."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Linear(2, 2, dtype=torch.float64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.9, 0.99), weight_decay=decay, fused=True)
+    for slope in (3.0, -1.0):
+        optimizer.zero_grad()
+        (slope * model.weight.sum() + model.bias.sum()).backward()
+        optimizer.step()
+    held = {name: one.detach().clone() for name, one in model.named_parameters()}
+    return model, {"weights": held, "optimizer": optimizer.state_dict(), "updates": 2}
+
+
+def test_a_checkpoint_of_an_older_version_goes_on_where_nothing_was_decayed() -> None:
+    """With its moments: the next step is the one that torch's optimizer takes."""
+    model, state = older_state(0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.9, 0.99), weight_decay=0.0)
+    optimizer.load_state_dict(state["optimizer"])
+    ours = nn.Linear(2, 2, dtype=torch.float64)
+    learner = learner_of(ParameterGroup("language", dict(ours.named_parameters()), 0.1, 0.0))
+    learner.load_state_dict(through_a_file(state))
+    assert 2 == learner.updates
+    optimizer.zero_grad()
+    (2.0 * model.weight.sum()).backward()
+    model.bias.grad = torch.zeros_like(model.bias)
+    optimizer.step()
+    learner.update([lambda: LossPart(2.0 * ours.weight.sum() + 0.0 * ours.bias.sum(), {})])
+    assert torch.allclose(model.weight, ours.weight, atol=1e-12)
+    assert torch.allclose(model.bias, ours.bias, atol=1e-12)
+
+
+def test_a_checkpoint_with_other_groups_is_refused_in_one_line_and_changes_nothing() -> None:
+    _, state = older_state(0.5)
+    ours = nn.Linear(2, 2, dtype=torch.float64)
+    before = ours.weight.tolist()
+    learner = learner_of(ParameterGroup("language", dict(ours.named_parameters()), 0.1, 0.5))
+    with pytest.raises(
+        DirectoryError, match=r"1 parameters differ, bias has weight decay 0\.5 in it and has weight deca"
+    ):
+        learner.load_state_dict(state)
+    fewer = learner_of(ParameterGroup("language", {"weight": ours.weight}, 0.1, 0.5))
+    with pytest.raises(
+        DirectoryError, match=r"bias has weight decay 0\.5 in it and is not trained now; finish the run"
+    ):
+        fewer.load_state_dict(state)
+    assert before == ours.weight.tolist()

@@ -1,11 +1,10 @@
 """Stage grpo: its section of the recipe, turned into the parts of the loop."""
 
 import math
-from collections.abc import Sequence
 
 from vergence.model.parameters import trainable_groups
 from vergence.model.policy import Policy
-from vergence.model.vision import CachedTower, LiveTower, Tower
+from vergence.model.vision import CachedTower, LiveTower
 from vergence.monitor.dials import Dials
 from vergence.recipe.grpo import GrpoStage
 from vergence.rollout.local import LocalGenerator
@@ -43,8 +42,8 @@ def run_grpo(section: GrpoStage, run: StageRun, context: Context, models: Models
     tower = tower_for(policy, section.train, context)
     show_roles(policy, training(section.train), section.label, context)
     dials = Dials()
-    penalty, references = penalty_for(section, context, models, tower, dials)
-    parts = grpo_parts(section, run, context, models, policy, tower, penalty, references, dials)
+    penalty = penalty_for(section, context, policy, tower, dials)
+    parts = grpo_parts(section, run, context, models, policy, tower, penalty, dials)
     warm_up(section, parts, policy)
     train_grpo(
         parts,
@@ -68,11 +67,9 @@ def grpo_parts(
     policy: Policy,
     tower: CachedTower | LiveTower,
     penalty: Penalty,
-    references: Sequence[tuple[Policy, Tower]],
     dials: Dials,
 ) -> GrpoParts:
     """Every choice between variants is made here and in the files beside this one."""
-    batch_size = section.prompts_per_step * section.sampling.num_completions
     microbatch_tokens = context.recipe.compute.microbatch_tokens
     proximal = proximal_for(section, policy, tower, microbatch_tokens)
     integrity = context.recipe.integrity
@@ -86,7 +83,7 @@ def grpo_parts(
         trainable_groups(policy, training(section.train)),
         betas=section.optimizer.betas,
         clip_norm=section.optimizer.clip_norm,
-        schedule=schedule(section.optimizer, section.steps * section.epochs * batch_size // section.minibatch_size),
+        schedule=schedule(section.optimizer),
         clock=run.clock,
     )
     kept: dict[str, Stateful] = {
@@ -95,7 +92,7 @@ def grpo_parts(
         "entropy": entropy_weight,
         **reward_state,
     }
-    oversight = oversight_for(section, run, context, models, policy, tower, dials, kept=kept)
+    oversight = oversight_for(section, run, context, policy, tower, dials, kept=kept)
     return GrpoParts(
         problems=context.train(run),
         generator=LocalGenerator(policy, tower),
@@ -125,9 +122,7 @@ def grpo_parts(
         oversight=oversight,
         budget=budget,
         meter=policy.meter,
-        work_done=work_done(
-            [policy.meter, *(reference.meter for reference, _ in references)], [tower, *(one for _, one in references)]
-        ),
+        work_done=work_done([policy.meter], [tower]),
         stateful={
             "learner": learner,
             "selection": selection,

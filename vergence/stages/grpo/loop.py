@@ -34,6 +34,7 @@ from vergence.stages.work import WorkDone, needed_tokens, peak_memory
 from vergence.types import Generator, JudgedGroup, Reward, Sampling
 from vergence.update.learner import Learner
 from vergence.update.minibatch import Deal, minibatches
+from vergence.update.schedule import span_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,10 +105,13 @@ def train_grpo(
         with run.clock.phase("old"):
             first = parts.denominators(deal(samples), epochs)
         samples = in_order(samples, first)
+        batches = [*first, *(minibatch for _ in range(epochs - 1) for minibatch in deal(samples))]
         updates = [
-            parts.learner.update(parts.objective(minibatch))
-            for epoch in range(epochs)
-            for minibatch in (deal(samples) if epoch else first)
+            parts.learner.update(
+                parts.objective(minibatch),
+                span_of(step, steps, update=place, updates=len(batches), spent=parts.budget.share),
+            )
+            for place, minibatch in enumerate(batches)
         ]
         needed = needed_tokens(groups, samples, epochs=epochs, reference=parts.penalty.weight > 0)
         run.log(parts.work_done(needed) | peak_memory())

@@ -1,6 +1,7 @@
 """The KL penalty against a frozen reference: none, a term per token of the loss, or a part of the reward."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Protocol, final, runtime_checkable
 
@@ -11,15 +12,13 @@ from torch.nn import functional
 from vergence.loss.kl import KlEstimator, KlSchedule, fixed_weight, grpo_d, k1, k2, k3
 from vergence.model.batch import pad
 from vergence.model.policy import Policy
-from vergence.model.vision import ADAPTER_OUTPUT, CachedTower, LiveTower, Tower
+from vergence.model.vision import Tower
+from vergence.model.weights_copy import WeightsCopy
 from vergence.monitor.dials import Dials
 from vergence.recipe.grpo import GrpoStage
 from vergence.recipe.monitor_rules import may_raise_kl
-from vergence.stages.context import Context, Models
-from vergence.stages.parts import (
-    feature_limits,
-    logprobs_of,
-)
+from vergence.stages.context import Context
+from vergence.stages.parts import logprobs_of, training
 from vergence.types import Floats, Metrics, Origin, TrainingSample
 
 
@@ -89,9 +88,12 @@ class KlPenalty:
         estimator: KlEstimator,
         temperature: float,
         microbatch_tokens: int,
+        weights: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """`weights` puts the reference's weights in place where the model itself has moved on from them."""
         self._reference = reference
         self._tower = tower
+        self._weights = weights
         self._weight_at = weight
         self._weight = weight(0)
         self._estimator = estimator
@@ -119,13 +121,14 @@ class KlPenalty:
 
     def reference_logprobs(self, samples: Sequence[TrainingSample]) -> list[Floats]:
         """[T] each, under the reference."""
-        return logprobs_of(
-            self._reference,
-            self._tower,
-            [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples],
-            temperature=self._temperature,
-            microbatch_tokens=self._microbatch_tokens,
-        )
+        with self._weights():
+            return logprobs_of(
+                self._reference,
+                self._tower,
+                [(one.draw.sample.prompt, one.draw.sample.completion) for one in samples],
+                temperature=self._temperature,
+                microbatch_tokens=self._microbatch_tokens,
+            )
 
     def __call__(self, samples: Sequence[TrainingSample], logprobs: torch.Tensor) -> torch.Tensor:
         """The penalty of fresh samples of the prepared step."""
@@ -233,29 +236,26 @@ def schedule_for(section: GrpoStage) -> KlSchedule:
             return grpo_d(section.kl_min, section.kl_weight, steps=section.steps, turn=section.kl_turn)
 
 
-def penalty_for(
-    section: GrpoStage, context: Context, models: Models, policy_tower: CachedTower | LiveTower, dials: Dials
-) -> tuple[Penalty, list[tuple[Policy, Tower]]]:
-    """The penalty, and the model it computes with, if any."""
+def penalty_for(section: GrpoStage, context: Context, policy: Policy, tower: Tower, dials: Dials) -> Penalty:
+    """The penalty. Its reference is the policy as it is now: a copy of the trained weights, everything else shared."""
     if not needs_reference(section):
-        return NoPenalty(), []
-    reference = context.policy(models["policy"])
-    tower = CachedTower(
-        reference,
-        remembered=ADAPTER_OUTPUT,
-        limits=feature_limits(context),
-        pictures=policy_tower.pictures,  # both read the same pixels
-    )
+        return NoPenalty()
     estimators: dict[str, KlEstimator] = {"k1": k1, "k2": k2, "k3": k3}
     schedule = schedule_for(section)
+    reference = WeightsCopy.of_trained(policy, training(section.train))
+    context.progress.say(
+        f"{section.label:<14} reference: {reference.num_parameters:,} trained weights held as they are now, the other "
+        "weights shared with the policy"
+    )
     penalty = KlPenalty(
-        reference,
+        policy,
         tower,
         weight=lambda step: schedule(step) + dials.settings.kl,
         estimator=estimators[section.kl_estimator],
         temperature=section.sampling.temperature,
         microbatch_tokens=context.recipe.compute.microbatch_tokens,
+        weights=reference.in_place,
     )
     if section.kl_in == "reward":
-        return KlInReward(penalty.reference_logprobs, penalty.weight_at), [(reference, tower)]
-    return penalty, [(reference, tower)]
+        return KlInReward(penalty.reference_logprobs, penalty.weight_at)
+    return penalty

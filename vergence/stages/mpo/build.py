@@ -66,12 +66,12 @@ def mpo_parts(
         trainable_groups(policy, training(section.train)),
         betas=section.optimizer.betas,
         clip_norm=section.optimizer.clip_norm,
-        schedule=schedule(section.optimizer, section.rounds * section.steps_per_round),
+        schedule=schedule(section.optimizer),
         clock=run.clock,
     )
     ending = ending_for(section.early_stopping)
     kept: dict[str, Stateful] = {"learner": learner, "pool": pool, "quality": quality}
-    oversight = oversight_for(section, run, context, models, policy, tower, dials, kept=kept)
+    oversight = oversight_for(section, run, context, policy, tower, dials, kept=kept)
     budget = Budget(tokens=section.budget.tokens, cpu_seconds=section.budget.cpu_seconds)
     rounds, lasting = rounds_for(section, run, context, models, policy, tower, dials)
     return MpoParts(

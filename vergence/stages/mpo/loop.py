@@ -22,6 +22,7 @@ from vergence.stages.oversight import Oversight
 from vergence.stages.work import WorkDone, needed_by_pairs, peak_memory
 from vergence.types import Metrics, RolloutGroup
 from vergence.update.learner import Learner
+from vergence.update.schedule import span_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +74,9 @@ def train_mpo(parts: MpoParts, run: StageRun, *, rounds: int, steps_per_round: i
             run.note_rollouts(rollout_rows(begun.scored[:8]))
         if len(parts.pool):
             pairs = parts.pool.take(batch_size, seed=run.seed(round_, "order"))
-            run.log(parts.learner.update(parts.objective(pairs)))
+            planned = max(1, counter.planned)
+            span = span_of(round_, rounds, update=counter.updates, updates=planned, spent=parts.budget.share)
+            run.log(parts.learner.update(parts.objective(pairs), span))
             run.log({"mpo/shift": parts.quality.shift.mean} | peak_memory())
             run.log(parts.work_done(needed_by_pairs(run_once, [one.pair for one in pairs])))
         run.log(parts.budget.spend(generated))

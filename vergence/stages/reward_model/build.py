@@ -70,23 +70,19 @@ def reward_model_parts(
     roles = training(section.train)
     head = ParameterGroup("head", dict(model.head.named_parameters()), section.head_learning_rate, 0.0)
     responses, swaps = apart(tested)
+    phases = phases_of(section, learnt)
 
     def report() -> HeldOutReport:
         return measured(responses, swaps, model.raw)
 
     return RewardModelParts(
         model=model,
-        phases=phases_of(section, learnt),
+        phases=phases,
         learner=Learner(
             [*trainable_groups(model.backbone, roles), head],
             betas=section.optimizer.betas,
             clip_norm=section.optimizer.clip_norm,
-            schedule=phased(
-                schedule(section.optimizer, section.steps),
-                section.steps,
-                schedule(section.optimizer, section.second.steps),
-                section.second.learning_rate_factor,
-            ),
+            schedule=phased(schedule(section.optimizer), phases, section.second.learning_rate_factor),
             clock=run.clock,
         ),
         report=report,

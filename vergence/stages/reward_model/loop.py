@@ -19,7 +19,7 @@ from vergence.scoring.held_out import HeldOutReport, held_out_metrics
 from vergence.seeds import generator
 from vergence.types import Prompt
 from vergence.update.learner import Learner, LossPart
-from vergence.update.schedule import Schedule
+from vergence.update.schedule import Schedule, Span, span_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def train_reward_model(parts: RewardModelParts, run: StageRun, *, batch_size: in
     plan = [phase for phase in parts.phases for _ in range(phase.steps)]
     for step in run.steps(len(plan), {"learner": parts.learner}):
         batch = plan[step].batch(batch_size, generator(run.seed(step, "batch")))
-        run.log(parts.learner.update(loss_parts(parts.model, batch)))
+        run.log(parts.learner.update(loss_parts(parts.model, batch), span_of(step, len(plan))))
         if step + 1 == len(plan):
             run.log(held_out_metrics(parts.report()))
 
@@ -85,9 +85,17 @@ def loss_parts(model: RewardModel, batch: Sequence[Comparison]) -> list[Callable
     ]
 
 
-def phased(first: Schedule, steps: int, second: Schedule, factor: float) -> Schedule:
-    """The first phase's schedule, then the second's times `factor`."""
-    return lambda update: first(update) if update < steps else factor * second(update - steps)
+def phased(each: Schedule, phases: Sequence[Phase], factor: float) -> Schedule:
+    """The schedule anew in each phase; times `factor` in the second."""
+    first = phases[0].steps / sum(phase.steps for phase in phases)
+
+    def schedule(span: Span) -> float:
+        if span.begin < first:
+            return each(Span(span.begin / first, min(1.0, span.end / first)))
+        rest = 1.0 - first
+        return factor * each(Span((span.begin - first) / rest, min(1.0, (span.end - first) / rest)))
+
+    return schedule
 
 
 def _unit(one: Comparison) -> tuple[Prompt, int]:
