@@ -7,8 +7,11 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from vergence.grading.markup import bare, plain_characters, without_text_commands
-from vergence.grading.units import Unit, is_wording, unit_of
+from vergence.grading.characters import HAN, plain_characters
+from vergence.grading.markup import bare, without_text_commands
+from vergence.grading.numerals import COUNTED, multiple, numeral
+from vergence.grading.unit_table import DOLLAR, SYMBOLS, WORDS
+from vergence.grading.units import NONE, Unit, leading_unit, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +22,15 @@ class Number:
     percent: bool = False
     """Whether a percent sign stands behind it; `value` is what stands before the sign."""
     unit: Unit | None = None
-    """The unit behind it, where it is known."""
+    """The unit or the words behind it, or the currency in front; None where there is none."""
     decimals: int | None = None
     """Places behind the decimal point; None for a fraction."""
     digits: int = 0
     """Significant digits, leading zeros aside; 0 for a fraction."""
     written: str = ""
-    """The text that it was read from."""
+    """The text that it was read from; in a sentence without its unit."""
+    behind: str = ""
+    """The unit that follows it in a sentence."""
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
@@ -44,11 +49,18 @@ _MIXED = re.compile(
     rf"{_SIGN}([0-9]+)\s*\\[dtc]?frac\s*(?:\{{\s*([0-9]+)\s*\}}|\s*([0-9]))\s*(?:\{{\s*([0-9]+)\s*\}}|([0-9]))"
 )
 _MIXED_PLAIN = re.compile(rf"{_SIGN}([0-9]+)(?:\s+|\s*-\s*|\s+and\s+)([0-9]+)\s*/\s*([0-9]+)")
-_CURRENCY = re.compile(r"(?:\\\$|\$|\\textdollar|\\pounds|€|£|¥|₹|US\$|USD|Rs\.?)\s*")
+_CURRENCY = re.compile(r"(?:\\\$|US\$|\$|\\textdollar|\\pounds|[€£¥₹₽]|USD|RMB|Rs\.?(?![A-Za-z]))\s*")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?\bper\s?cent\b|\bpercentage\b|\bpct\b)(?:\s*points?)?\s*$", re.IGNORECASE)
-_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\deg)\s*([CF](?![A-Za-z]))?\s*$")
 _SPACED_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
-_TRAIL = re.compile(r"^(.*?[0-9.}])\s*((?:(?<=[0-9.}\s])|(?<=~))[A-Za-z][A-Za-z0-9^{}/ .\-]*)$")
+_BEHIND = re.compile(
+    r"(?<=[0-9.})])(?:\s|~|\\[,;:! ]|\\quad)*(?:\\(?:text|mbox|hbox|math(?:rm|bf|sf|it)|mu|Omega|AA|ell|frac|[dt]frac|degree|deg|cdot)"
+    r"(?![a-z])|\^\s*\{?\s*\\circ|[^\W\d_]|[(€£¥₹₽])"
+)
+"""Where something begins behind a number that may be its unit."""
+_NEVER_TOGETHER = frozenset({"d", "t", "K", "M", "B", "b"})
+"""Letters that are no unit directly behind a number: `5M` may be millions."""
+_MINUS = re.compile("^负\\s*(?=[0-9.])")
+_INTRODUCED = re.compile("(?:大约|约|一共|总共|共有|共|等于|为|是|得|有)\\s*")
 _WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
@@ -61,12 +73,14 @@ _TOKEN = re.compile(
     rf"|[0-9]+\s+[0-9]+/[0-9]+|{_DECIMAL}\s*/\s*{_DECIMAL}|{_DECIMAL}(?:[eE][-+]?[0-9]{{1,4}}|{_TEN})?)"
     rf"(?:\s*\\?%)?"
 )
-_A_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}")
+_A_WORD = re.compile(rf"(?<![\\A-Za-z])[^\W\d_]{{2}}|[{HAN}]")
 _LISTED = re.compile(r"[(\[{][^()\[\]{}]*[0-9]\s*,\s*(?![0-9]{3}(?![0-9]))")
 _GOES_ON = re.compile(
     r"\s*(?:[-+*/^=<>:_{}()\[\]\\|&~]|,?\s*(?:or|and|to|of|out|through|times|plus|minus|over|x|divided)\b"
-    r"|,?\s*[$]?[0-9]|[A-Za-z](?![a-z ]))"
+    r"|,?\s*[$]?[0-9]|[A-Za-z](?![a-z ])|,?\s*(?:oder|ou|und|et|или|и|até|bis)\b|,?\s*[或和与及到至加减乘除比的倍分次か])"
 )
+_OPERATED = re.compile(r"\s*(?:的(?:平方|立方|一半|相反数|倒数|绝对值|.{0,4}[倍方])|倍|次方|分之)")
+"""What makes another number of the one in front of it."""
 
 
 def parse_number(text: str) -> Number | None:
@@ -75,25 +89,22 @@ def parse_number(text: str) -> Number | None:
     word = _BY_WORD.get(text.lower())
     if word is not None:
         return Number(Fraction(word), decimals=0, written=written)
+    if not text.isascii():
+        text = _in_digits(text)
     text = _SPACED_COMMA.sub(",", text)
-    text = " ".join(without_text_commands(text).split())
-    percent = _PERCENT.search(text)
-    text = text[: percent.start()] if percent else text
-    degrees = _DEGREES.search(text)
-    text = text[: degrees.start()] if degrees else text
-    sign, money = "", False
+    sign, money = "", None
     while True:  # of "-$5" and "$-5"
         if text[:1] in "+-" and text:
             sign, text = ("-" if (sign == "-") != (text[0] == "-") else ""), text[1:].lstrip()
         elif currency := _CURRENCY.match(text):
-            money, text = money or "$" in currency.group(), text[currency.end() :]
+            money, text = money or _currency(currency.group()), text[currency.end() :]
         else:
             break
-    found = _exact(text)
-    unit: Unit | None = unit_of("dollars") if money else unit_of("degrees") if degrees else None
+    flat = " ".join(without_text_commands(text).split())
+    percent = _PERCENT.search(flat)
+    found, unit = _exact(flat[: percent.start()] if percent else flat), money
     if found is None and not percent:
-        found, behind = _with_words(text)
-        unit = behind or unit
+        found, unit = _with_words(text, money)
     if found is None:
         return None
     value = -found.value if sign == "-" else found.value
@@ -104,14 +115,17 @@ def leading_number(text: str) -> Number | None:
     """The number that a sentence begins with, where it does not go on as a list, a range or a calculation."""
     text = _SPACED_COMMA.sub(",", bare(plain_characters(text)))
     token = _TOKEN.match(text)
-    if token is None or _GOES_ON.match(text, token.end()):
+    if token is None:
         return None
-    return parse_number(token.group())
+    found, end = _measured(text, token)
+    return None if _GOES_ON.match(text, end) else found
 
 
 def only_number(text: str) -> Number | None:
     """The number that a sentence has; None where it has none, or several, or one within a pair or a list."""
     if not _A_WORD.search(text) or _LISTED.search(text):
+        return None
+    if any(_OPERATED.match(text, token.end()) for token in _TOKEN.finditer(text)):
         return None
     numbers = numbers_in(text)
     return numbers[0] if len({(number.value, number.percent) for number in numbers}) == 1 else None
@@ -122,33 +136,69 @@ def numbers_in(text: str) -> list[Number]:
     text = _SPACED_COMMA.sub(",", plain_characters(text))
     found = []
     for token in _TOKEN.finditer(text):
-        end = token.end()
-        if end < len(text) and (text[end].isalpha() or text[end] == "_") and not _unit_follows(text, end):
-            continue
-        number = parse_number(token.group())
-        if number is not None:
+        number, end = _measured(text, token)
+        part_of_word = end == token.end() and end < len(text) and (text[end].isalpha() or text[end] == "_")
+        if number is not None and not part_of_word:
             found.append(number)
     return found
 
 
-def _unit_follows(text: str, end: int) -> bool:
-    """Whether the letters at `end` are a unit, as in "12cm"."""
-    word = re.match(r"[A-Za-z]+", text[end:])
-    return word is not None and unit_of(word.group()) is not None
+def _measured(text: str, token: re.Match[str]) -> tuple[Number | None, int]:
+    """A number in a sentence with the unit that follows it, and where the sentence goes on."""
+    end = token.end()
+    following = leading_unit(text[end : end + 60])
+    if following is None:
+        return parse_number(token.group()), end
+    unit, said = following
+    number = parse_number(token.group())
+    if number is not None and number.unit is None and not number.percent:
+        number = replace(number, unit=unit, behind=said.strip())
+    return number, end + len(said)
 
 
-def _with_words(text: str) -> tuple[Number | None, Unit | None]:
-    """A number with a unit or words behind it, such as "5 apples"."""
-    trail = _TRAIL.match(text)
-    if not trail or not is_wording(trail.group(2)):
-        return None, None
-    core = _exact(trail.group(1).strip())
-    behind = trail.group(2).strip()
-    together = trail.end(1) == trail.start(2)
-    unit = unit_of(behind)
-    if core is None or (together and unit is None):  # "2k" is no number with a unit
-        return None, None
-    return core, unit
+def _in_digits(text: str) -> str:
+    """Chinese numerals in front as digits, where a unit, a counted thing or nothing follows; no "about" in front."""
+    text = _INTRODUCED.sub("", text, count=1) if _INTRODUCED.match(text) else text
+    found = numeral(text)
+    if found is None:
+        return _MINUS.sub("-", text)
+    digits, behind = found
+    unit = measure(behind)
+    if behind and not COUNTED.match(behind) and (unit is None or not unit.known):
+        return text
+    return f"{digits} {behind}"
+
+
+def _currency(sign: str) -> Unit | None:
+    sign = sign.strip().lstrip("\\").rstrip(".")
+    return DOLLAR if "$" in sign or sign == "textdollar" else SYMBOLS.get(sign.replace("pounds", "£")) or WORDS.get(sign.lower())
+
+
+def _with_words(text: str, money: Unit | None) -> tuple[Number | None, Unit | None]:
+    """A number with a unit or words behind it, such as "5 apples"; with a currency in front, "per hour" belongs to it."""
+    for begin in _BEHIND.finditer(text):
+        head, behind = text[: begin.start()], text[begin.start() :]
+        core = _exact(" ".join(without_text_commands(head).split()))
+        if core is None:
+            continue
+        unit = measure(behind)
+        more = multiple(behind) if unit is None or not unit.known else None
+        if more is not None:
+            factor, behind = more
+            core, unit = replace(core, value=core.value * factor, decimals=0, digits=0), measure(behind)
+        together = behind[:1].isalpha()  # "2k" is no number with a unit
+        if unit is None or (together and more is None and (not unit.known or behind in _NEVER_TOGETHER)):
+            return None, None
+        if money is not None:
+            unit = _per(money, unit)
+        return core, None if unit == NONE else unit
+    return None, None
+
+
+def _per(money: Unit, unit: Unit) -> Unit:
+    """`$5 per hour`: what is per hour is the money."""
+    rate = unit.known and unit.powers and all(power < 0 for _, power in unit.powers)
+    return Unit(tuple(sorted((*money.powers, *unit.powers))), money.factor * unit.factor) if rate else money
 
 
 def _repeating(whole: str, once: str, again: str) -> Number:

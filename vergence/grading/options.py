@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from vergence.grading.markup import bare, plain_characters, without_text_commands
+from vergence.grading.characters import plain_characters
+from vergence.grading.markup import bare, without_text_commands
 from vergence.grading.numbers import Number, parse_number
 from vergence.grading.numeric import same_number
 
@@ -46,9 +47,12 @@ _BEFORE_TEXT = re.compile(
     re.DOTALL,
 )
 _PREFIX = re.compile(
-    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?(?:\s+is)?\s*:?\s*(?=[(\[*]|[A-Za-z]\b)", re.IGNORECASE
+    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?(?:\s+is)?\s*[:-]?"
+    r"|(?:因此|所以|故|应|我)?\s*(?:正确)?的?\s*(?:答案|选项?|选择)\s*(?:是|为|:)?)\s*(?=[(\[*]|[A-Za-z]\b)",
+    re.IGNORECASE,
 )
-_LIST = re.compile(r"\(?\s*[A-Z]\s*\)?(?:\s*(?:,|;|/|&|\+|\band\b|\bor\b|,\s*and\b|,\s*or\b)\s*\(?\s*[A-Z]\s*\)?)+")
+_SUFFIX = re.compile(r"(?<=[A-Za-z)])\s*选?项$")
+_LIST = re.compile(r"\(?\s*[A-Z]\s*\)?(?:\s*(?:,|;|/|&|\+|\band\b|\bor\b|和|与|或者?|,\s*and\b|,\s*or\b)\s*\(?\s*[A-Z]\s*\)?)+")
 _RUN = re.compile(r"[A-Z]{2,26}")
 _ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 _DOTS = re.compile(r"\.{2,}|\u2026|\\l?dots(?![a-z])")
@@ -85,7 +89,7 @@ def naming(text: str, options: Sequence[str]) -> Naming:
     and text disagree, the text names nothing.
     """
     known = _known(tuple(options))
-    text = _tidy(text)
+    text = _SUFFIX.sub("", _tidy(text))  # B 选项
     count = len(options) or len(LETTERS)
     alone = _ALONE.fullmatch(text)
     if alone and not (text.islower() and text in known.texts):

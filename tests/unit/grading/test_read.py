@@ -2,7 +2,8 @@ import time
 
 import pytest
 
-from vergence.grading.markup import LONGEST, bare, plain_characters
+from vergence.grading.characters import plain_characters
+from vergence.grading.markup import LONGEST, bare
 from vergence.grading.read import Located, Missing, Place, final_answer, final_part, last_boxed, locate
 
 
