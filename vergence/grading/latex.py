@@ -2,6 +2,7 @@ r"""LaTeX as models write it -> one spelling, and where its parts end. No mathem
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from vergence.grading.characters import plain_characters
 from vergence.grading.markup import bare
@@ -70,6 +71,7 @@ _APPROXIMATELY = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])")
 OPENING, CLOSING = "([{", ")]}"
 
 
+@lru_cache(maxsize=2048)
 def tidy(text: str) -> str:
     r"""One spelling for what LaTeX writes in many ways: `\dfrac`, `\left(`, `\geqslant`, `1e3`, `sqrt(2)`."""
     text = bare(plain_characters(text))

@@ -11,7 +11,7 @@ from vergence.grading.numbers import Number, parse_number
 from vergence.grading.numerals import multiple
 from vergence.grading.numeric import same_number
 from vergence.grading.structure import Leaf, has_groups, read_answer
-from vergence.grading.units import NONE, Unit, measure, same_dimension, unit_of
+from vergence.grading.units import LONGEST, NONE, Unit, measure, same_dimension, unit_of
 
 ENOUGH_DIGITS = 6
 """Significant digits from which on a decimal stands for a number that has no finite one."""
@@ -165,7 +165,7 @@ def _without_unit(text: str) -> tuple[str, Unit | None, tuple[str, Unit] | None]
     Words in a text command behind mathematics go, whatever they say.
     """
     angle = _FUNCTION.search(text) is not None  # degrees of a sine are its own
-    for begin in _UNIT.finditer(text):
+    for begin in _UNIT.finditer(text, max(0, len(text) - LONGEST)):
         head = text[: begin.start()].strip()
         if not head or _OPEN.search(head) or head.count("{") != head.count("}") or (angle and "circ" in begin.group()):
             continue
@@ -174,7 +174,7 @@ def _without_unit(text: str) -> tuple[str, Unit | None, tuple[str, Unit] | None]
             return text, None, None  # millions are no unit
         if unit is not None:
             return head, None if unit == NONE else unit, None
-    for begin in _LETTERS.finditer(text):
+    for begin in _LETTERS.finditer(text, max(0, len(text) - LONGEST)):
         head, behind = text[: begin.start()], text[begin.end() :]
         unit = unit_of(behind) if head.count("{") == head.count("}") else None
         if unit is not None and not _OPEN.search(head):

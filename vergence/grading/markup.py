@@ -50,6 +50,8 @@ def bare(text: str) -> str:
 
 def without_text_commands(text: str) -> str:
     r"""`\text{ cm}` -> ` cm`, for every command of the kind; `~` and the spacing commands become blanks."""
+    if "\\" not in text and "~" not in text:
+        return text
     for _ in range(4):  # as deep as such commands are nested in earnest
         shorter = _TEXT_COMMAND.sub(lambda found: found.group(1), text)
         if shorter == text:

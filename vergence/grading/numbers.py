@@ -11,7 +11,7 @@ from vergence.grading.characters import HAN, plain_characters
 from vergence.grading.markup import bare, without_text_commands
 from vergence.grading.numerals import COUNTED, multiple, numeral
 from vergence.grading.unit_table import DOLLAR, SYMBOLS, WORDS
-from vergence.grading.units import NONE, Unit, leading_unit, measure
+from vergence.grading.units import LONGEST, NONE, Unit, leading_unit, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _currency(sign: str) -> Unit | None:
 
 def _with_words(text: str, money: Unit | None) -> tuple[Number | None, Unit | None]:
     """A number with a unit or words behind it, such as "5 apples"; with a currency in front, "per hour" belongs to it."""
-    for begin in _BEHIND.finditer(text):
+    for begin in _BEHIND.finditer(text, max(0, len(text) - LONGEST)):
         head, behind = text[: begin.start()], text[begin.start() :]
         core = _exact(" ".join(without_text_commands(head).split()))
         if core is None:

@@ -52,7 +52,9 @@ _PREFIX = re.compile(
     re.IGNORECASE,
 )
 _SUFFIX = re.compile(r"(?<=[A-Za-z)])\s*选?项$")
-_LIST = re.compile(r"\(?\s*[A-Z]\s*\)?(?:\s*(?:,|;|/|&|\+|\band\b|\bor\b|和|与|或者?|,\s*and\b|,\s*or\b)\s*\(?\s*[A-Z]\s*\)?)+")
+_ONE = r"(?:\(\s*)?[A-Z](?:\s*\))?"
+_JOINED = r"(?:\band\b|\bor\b|和|与|或者?)"
+_LIST = re.compile(rf"{_ONE}(?:\s*(?:[;/&+]|,(?:\s*{_JOINED})?|{_JOINED})\s*{_ONE})+")
 _RUN = re.compile(r"[A-Z]{2,26}")
 _ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 _DOTS = re.compile(r"\.{2,}|\u2026|\\l?dots(?![a-z])")

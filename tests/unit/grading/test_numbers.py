@@ -110,8 +110,8 @@ def test_units_of_one_dimension_differ_by_a_factor(one: str, other: str, times: 
     first, second = unit_of(one), unit_of(other)
     assert first is not None
     assert second is not None
-    assert first[0] == second[0]
-    assert times == first[1] / second[1]
+    assert first.powers == second.powers
+    assert times == first.factor / second.factor
 
 
 @given(st.integers(-1000, 1000), st.integers(-1000, 1000), st.integers(0, 50))
