@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from vergence.grading.characters import HAN
 from vergence.grading.markup import bare
 from vergence.grading.opening import ends_a_list, opening_choice
 from vergence.grading.options import LETTERS, Naming, Picked, Several, Unclear, letter, naming
@@ -22,6 +23,7 @@ _MENTION = re.compile(
 _ALTERNATIVE = re.compile(
     r"[\s)*\]\"]{0,4}(?:,|/|\bor\b|\band\b|或者?|和|与)\s*(?:(?:maybe|perhaps|option|选项?)\s*)?[(*\[]{0,3}([A-Z])(?![A-Za-z'’])"
 )
+_OTHERS = re.compile(r"\s*(?:其余|其他|其它|另外|剩下)[^A-Z]*$")
 _WORD_BEHIND = re.compile(r"\s+(?!is\b|because\b|since\b|as\b|seems\b|must\b)[a-z]")
 """What makes "A" an article and "I" a pronoun."""
 
@@ -70,14 +72,15 @@ def gold_choice(answer: str, options: Sequence[str]) -> Naming:
 def choice_of(found: Located, options: Sequence[str]) -> Naming:
     """The option that a final answer names, be it all of the text or one mention in a sentence."""
     whole = naming(found.text, options)
-    if found.place is Place.LAST_LINE and _denies(found.text, whole, options):
+    if found.place is Place.LAST_LINE and not isinstance(whole, Unclear) and _denies(found.text, whole, options):
         return Unclear("may deny the option that it mentions")
     if not isinstance(whole, Unclear) or found.place is Place.BOXED:
         return whole
-    if NEGATION.search(found.text):
+    said = _undenied(found.text)
+    if said is None:
         return Unclear("may deny the option that it mentions")
     count = len(options) or len(LETTERS)
-    mentioned = _mentioned(found.text)
+    mentioned = _mentioned(said)
     places = {LETTERS.index(one) for one in mentioned if LETTERS.index(one) < count}
     if len(places) == 1:
         place = places.pop()
@@ -85,6 +88,17 @@ def choice_of(found: Located, options: Sequence[str]) -> Naming:
             return Unclear(f"names {letter(place)} with the text of another option")
         return naming(LETTERS[place], options)
     return Unclear("names several options") if places else whole
+
+
+def _undenied(text: str) -> str | None:
+    """A sentence without Chinese clauses that deny the other options; None where what it mentions may be denied."""
+    if not NEGATION.search(text):
+        return text
+    clauses = re.split(r"[,;。]", text) if re.search(f"[{HAN}]", text) else [text]
+    denying = [clause for clause in clauses if NEGATION.search(clause)]
+    if not all(_OTHERS.match(clause) for clause in denying):
+        return None
+    return ",".join(clause for clause in clauses if clause not in denying)
 
 
 def _mentioned(text: str) -> set[str]:

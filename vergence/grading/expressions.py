@@ -14,7 +14,7 @@ import sympy
 from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify import verify
-from sympy import Basic, MatrixBase, Symbol
+from sympy import Basic, MatrixBase, MatrixExpr, Symbol
 
 from vergence.grading.leaves import ENOUGH_DIGITS, Plain, cut_short, plainly, same_plainly, with_units
 from vergence.grading.unit_table import DEGREE, Unit
@@ -163,6 +163,8 @@ def parsed(text: str) -> Any:
         raise
     except Exception:
         return None
+    if isinstance(found, MatrixExpr):  # a multiple of a matrix, a sum of two
+        found = found.doit()
     if isinstance(found, MatrixBase):
         return found.applyfunc(_exactly)
     return _exactly(found) if isinstance(found, Basic) else None

@@ -9,8 +9,13 @@ from vergence.grading.markup import bare
 
 _GONE = re.compile(
     r"\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|mathstrut|displaystyle|textstyle|limits|nolimits)"
-    r"(?![A-Za-z])\.?|\\!|\\\$|\\textdollar|\\pounds|[$€£¥]"
+    r"(?![A-Za-z])\.?|\\!|\\\$|\\textdollar|\\pounds(?![A-Za-z])|\$|^\s*[€£¥₹₽]"
 )
+_CURRENCY = re.compile(
+    r"(\\\$|\\pounds(?![A-Za-z])|[€£¥₹₽])\s*(-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\\frac\s*\{[0-9]+\}\s*\{[0-9]+\})"
+    r"(?=\s*(?:$|[,;)\]}]|\\text|[A-Za-z]{2}))"
+)
+_CURRENCIES = {r"\$": "dollars", r"\pounds": "£"}
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\(?:quad|qquad|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})|~|\s+")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\s*\\!|,\\,|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
 _NAMES = (
@@ -37,12 +42,13 @@ _NAMES = (
     (re.compile(r"\\(?:varnothing|emptyset)(?![A-Za-z])"), r"\\emptyset "),
     (
         re.compile(
-            r"\\text\s*\{\s*(?:and|or|或者?|和|与|以?及|[,;])\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
+            r"\\text\s*\{\s*(?:and|or|或者?|和|与|以?及)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
             r"|(?<=[0-9A-Za-z)}\]])\s*(?:或者?|和|与|以?及)\s*(?=[-0-9A-Za-z\\(\[])"
         ),
         ",",
     ),
     (re.compile(r"(?<![0-9])(?:\\[lc]?dots(?![A-Za-z])|\.\.\.|\u2026)"), r"\\text{and so on}"),
+    (re.compile(r"\\text\s*\{\s*([,;:])\s*\}"), r"\1"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"(?<![\\{])\*"), r"\\cdot "),
     (re.compile(r"(?<![A-Za-z\\])(?:pi|Pi|PI)(?![A-Za-z])"), r"\\pi "),
@@ -79,6 +85,7 @@ def tidy(text: str) -> str:
     text = _UPRIGHT.sub(r" \1 ", text)
     if "matrix" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # doubled by whoever wrote the file
+    text = _CURRENCY.sub(lambda one: rf"{one[2]}\text{{{_CURRENCIES.get(one[1], one[1])}}}", text)
     text = _GONE.sub("", text)
     for pattern, replacement in _NAMES:
         text = pattern.sub(replacement, text)

@@ -11,6 +11,7 @@ from vergence.grading.numbers import Number, parse_number
 from vergence.grading.numerals import multiple
 from vergence.grading.numeric import same_number
 from vergence.grading.structure import Leaf, has_groups, read_answer
+from vergence.grading.unit_table import SYMBOLS
 from vergence.grading.units import LONGEST, NONE, Unit, measure, same_dimension, unit_of
 
 ENOUGH_DIGITS = 6
@@ -25,7 +26,9 @@ _UNIT = re.compile(
 """Where a unit begins that cannot be a variable."""
 _LETTERS = re.compile(r"(?<=[0-9)}\]])\s+(?=[^\W\d_]|\\mu)")
 """Where letters begin behind a number and a blank."""
-_UNMISTAKABLE = re.compile(r"[^\W\d_]{2}|/|\^\s*\{?\s*-|\\Omega|[^\x00-\x7f]")
+_MASS_TIMES = re.compile(r"(?<=[0-9)}\]])\s*(?=m[gsVAWNTFHKCJ]$)")
+"""Where `m g` begins, mass times something, or milligrams."""
+_UNMISTAKABLE = re.compile(r"(?!m[gsVAWNTFHKCJ]$)[^\W\d_]{2}|/|\^\s*\{?\s*-|\\Omega|[^\x00-\x7f]")
 """What makes letters a unit, if they name one: two of them together, a quotient, a negative power."""
 _OPEN = re.compile(r"(?:[-+=*/^_(\[{,<>:]|\\(?:cdot|times|le|ge|pm))$")
 _BASE = re.compile(r"([0-9A-F]+)\s*_\s*\{?\s*([0-9]{1,2}|[a-z]+)\s*\}?")
@@ -66,8 +69,11 @@ def plainly(text: str) -> Plain:
         return Plain(text, number, "", str(number.value), number.percent, number.unit)
     without = _PERCENT.sub("", text)
     core, unit, other = _without_unit(without)
+    mass = _MASS_TIMES.search(core)
+    if mass and unit is None:
+        other = core[: mass.start()], SYMBOLS[core[mass.end() :]]
     variable = _VARIABLE.search(_TEXT_COMMAND.sub("", core))
-    number = None if variable else parse_number(text if core == without else core)
+    number = None if variable or (mass and unit is None) else parse_number(text if core == without else core)
     if number is not None and unit is not None and number.unit is None:
         number = replace(number, unit=unit, written=text)
     return Plain(text, number, words_of(text, number is not None), core, without != text, unit, other)
@@ -81,7 +87,11 @@ def words_of(text: str, is_number: bool = False) -> str:
     wrapped = _ONLY_TEXT.fullmatch(text.strip()) is not None
     said = bare(without_text_commands(text)).strip("()[]'\" ")
     said = " ".join(said.split())
-    foreign = not said.isascii() and not is_number and (not _FORMULA.search(said) or (_HAS_HAN.search(said) and "\\" not in said))
+    foreign = (
+        not said.isascii()
+        and not is_number
+        and (not _FORMULA.search(said) or (_HAS_HAN.search(said) and "\\" not in said))
+    )
     if wrapped or foreign or (_WORDS.fullmatch(said) and _TWO_LETTERS.search(said)):
         return _ARTICLE.sub("", said.casefold()) if len(said) > 1 else said
     return ""

@@ -116,9 +116,7 @@ def _proportional(mine: Sequence[Leaf], theirs: Sequence[Leaf]) -> bool:
         return False
     one, other = _terms(mine), _terms(theirs)
     if one is not None and other is not None:
-        crossed = all(
-            one[i] * other[j] == one[j] * other[i] for i in range(len(one)) for j in range(i)
-        )
+        crossed = all(one[i] * other[j] == one[j] * other[i] for i in range(len(one)) for j in range(i))
         return crossed and any(one) and any(other)
     products = [
         (rf"({mine[0].text}) \cdot ({theirs[i].text})", rf"({mine[i].text}) \cdot ({theirs[0].text})")

@@ -171,7 +171,11 @@ def _in_digits(text: str) -> str:
 
 def _currency(sign: str) -> Unit | None:
     sign = sign.strip().lstrip("\\").rstrip(".")
-    return DOLLAR if "$" in sign or sign == "textdollar" else SYMBOLS.get(sign.replace("pounds", "£")) or WORDS.get(sign.lower())
+    return (
+        DOLLAR
+        if "$" in sign or sign == "textdollar"
+        else SYMBOLS.get(sign.replace("pounds", "£")) or WORDS.get(sign.lower())
+    )
 
 
 def _with_words(text: str, money: Unit | None) -> tuple[Number | None, Unit | None]:

@@ -9,7 +9,7 @@ _UNITS = (("亿", 10**8), ("万", 10**4), ("千", 1000), ("百", 100), ("十", 1
 _WHOLE = "[〇零一二两三四五六七八九十百千万亿]{1,30}"
 _NUMERAL = re.compile(
     rf"(?P<minus>负)?(?:(?P<half>一半)|百分之(?P<percent>{_WHOLE})|(?P<below>{_WHOLE})分之(?P<above>{_WHOLE})"
-    rf"|(?P<whole>{_WHOLE})(?:点(?P<behind>[〇零一二三四五六七八九]{1,30}))?)"
+    rf"|(?P<whole>{_WHOLE})(?:点(?P<behind>[〇零一二三四五六七八九]{{1,30}}))?)"
 )
 COUNTED = re.compile("[个只本支枝张条件辆匹头名位棵朵颗块页层间台瓶杯箱袋包根岁人](?!次)")
 """What stands between a numeral and a thing that is counted."""

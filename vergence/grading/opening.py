@@ -11,7 +11,8 @@ from vergence.grading.read import NEGATION, final_part
 _LETTER_FIRST = re.compile(r"[*_(\[$\s]{0,6}(?:(?:[Oo]ption|选项?)\s*)?([A-Za-z])(?![A-Za-z'’])")
 _LISTED = re.compile(r"[*_(\[\s-]{0,6}([A-Z])(?:[*_)\].:,\s]{1,4}(?![a-z])|$)")
 _REVISED = re.compile(
-    r"\b(?:wait|actually|hmm+|correction|instead|second thoughts?|mistake|mistaken)\b|不对|更正|应该是|应该?选", re.IGNORECASE
+    r"\b(?:wait|actually|hmm+|correction|instead|second thoughts?|mistake|mistaken)\b|不对|更正|应该是|应该?选",
+    re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^.!?。\n]+")
 _OTHER = re.compile(r"(?<![A-Za-z\\'])([A-Z])(?![A-Za-z'’])(?!(?<=[AI])\s+[a-z])")

@@ -47,7 +47,8 @@ _BEFORE_TEXT = re.compile(
     re.DOTALL,
 )
 _PREFIX = re.compile(
-    r"(?:(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?(?:\s+is)?\s*[:-]?"
+    r"(?:(?:clearly|obviously|certainly|definitely|most likely|likely|probably|simply|indeed)(?=\s)"
+    r"|(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?(?:\s+is)?\s*[:-]?"
     r"|(?:因此|所以|故|应|我)?\s*(?:正确)?的?\s*(?:答案|选项?|选择)\s*(?:是|为|:)?)\s*(?=[(\[*]|[A-Za-z]\b)",
     re.IGNORECASE,
 )

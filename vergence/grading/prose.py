@@ -12,13 +12,13 @@ _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]"
 _JOINED = "and|or|或者?|和|与|以?及|、"
 _BETWEEN = re.compile(rf"\s*(?:,|;|{_JOINED}|,\s*and|,\s*or)?\s*")
 _WORD = re.compile(rf"(?<![\\A-Za-z])[A-Za-z]{{3,}}|[{HAN}]+")
-_FUNCTIONS = frozenset(
-    "sqrt cbrt sin cos tan cot sec csc log exp infinity and 或 或者 和 与 及 以及".split()
-)
+_FUNCTIONS = frozenset("sqrt cbrt sin cos tan cot sec csc log exp infinity and 或 或者 和 与 及 以及".split())
 _SHORT_WORD = re.compile(rf"(?<![\\A-Za-z{HAN}])(?!(?:{_JOINED})(?![A-Za-z{HAN}]))(?:[A-Za-z]{{2,}}|[{HAN}])")
 _COLONS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:\s*:\s*[0-9]+(?:\.[0-9]+)?)+(?:\s*[ap]\.?\s*m\b\.?)?", re.IGNORECASE)
 """A ratio or a time."""
-_FORMULA_WITHIN = re.compile(rf"[{HAN}\s,:]*(?<=[是为得即有:])\s*([^{HAN}]+?(?:\s*(?:{_JOINED})\s*[^{HAN}]+?)*)[\s.。]*")
+_FORMULA_WITHIN = re.compile(
+    rf"[{HAN}\s,:]*(?<=[是为得即有:])\s*([^{HAN}]+?(?:\s*(?:{_JOINED})\s*[^{HAN}]+?)*)[\s.。]*"
+)
 """A formula behind the verb of a Chinese sentence, which it ends."""
 _COMMAND_TEXT = re.compile(r"\\[A-Za-z]+\s*(?:\{[A-Za-z ]*\})?|\$[^$]*\$")
 

@@ -58,11 +58,12 @@ _FOREIGN_PHRASE = re.compile(
     r"\b(?i:antwort|lösung|réponse|respuesta|risposta|resposta|antwoord|svaret|odpowiedź|ответ|đáp án|cevap"
     r"|opción correcta|opção correta|opzione corretta|bonne option)\b"
     r"(?:(?!\b(?:[A-Z]|no|non|não|nicht|ne|не|nie)\b)[ \w*()}]){0,40}?"
-    r"(?i:\b(?:ist|lautet|est|es|è|é|is|är|là|wynosi)\b|:|=)(?: donc\b)?[\s*:]{0,8}"
+    r"(?i:\b(?:ist|lautet|est|es|è|é|is|är|là|wynosi)\b|[:=]|\s[—–-]\s)(?:\s(?:donc|la|el|le|die|der|das)\b)?[\s*:]{0,8}"
+    r"|\b[Rr]ichtig ist\b"
     r"|(?:答え|正解|解答)\s*(?:は|が|[:=])|(?:정답|답)\s*(?:은|는|[:=])|(?:الجواب|الإجابة)(?: الصحيحة)?\s*(?:هو|هي|:)"
     r"|(?<![不没非])(?:答案\s*(?:应该?|就|则)?\s*(?:是|为|等于|选择?|填|[:=])\s*:?\s*(?:选项?)?"
     r"|(?:故|应|所以|因此|本题|正确|综上(?:所述)?)\s*,?\s*(?:本题)?\s*(?:应该?|正确)?\s*(?:选择?(?:答案)?|填)\s*(?:的?选?项?是|为|:)?"
-    r"|正确的?\s*(?:选项|答案)\s*(?:是|为|:)|答\s*:|结果\s*(?:是|为|等于|[:=])|解得|而是)"
+    r"|正确的?\s*(?:选项|答案)?\s*(?:是|为|:)|答\s*:|结果\s*(?:是|为|等于|[:=])|解得|而是)"
 )
 """The same in other languages; in `不是` and "no es" the phrase denies what follows."""
 NEGATION = re.compile(
@@ -203,7 +204,7 @@ def _named(text: str, short_phrases: bool) -> str:
 
 _COPULA = re.compile(r"\s*(?:です|である|だ|입니다|이다|예요)[\s.。]*$")
 _LEAD = re.compile(r"\A(?:[\s*:}~]|\\(?:[,;:! ]|q?quad(?![A-Za-z])))*")
-_LATIN_PHRASE = re.compile(r"(?i:antwort|respuesta|risposta|resposta|antwoord|svaret|cevap)")
+_LATIN_PHRASE = re.compile(r"(?i:antwort|richtig|respuesta|risposta|resposta|antwoord|svaret|cevap)")
 
 
 def _closed(text: str) -> str:

@@ -66,9 +66,13 @@ _EQUALS = frozenset({"="})
 _IN = frozenset({r"\in"})
 _COLON = frozenset({":", r"\colon"})
 _RELATION = frozenset({"=", "<", ">", r"\le", r"\ge", r"\to", r"\in", r"\mid", "|", r"\rightarrow", r"\mapsto"})
-_TO = re.compile(r"\s*\\text\s*\{\s*to\s*\}\s*|(?<=[0-9A-Za-z)}])\s+to\s+(?=[0-9A-Za-z(\\])|(?<=[0-9])\s*比\s*(?=[0-9])")
+_TO = re.compile(
+    r"\s*\\text\s*\{\s*to\s*\}\s*|(?<=[0-9A-Za-z)}])\s+to\s+(?=[0-9A-Za-z(\\])|(?<=[0-9])\s*比\s*(?=[0-9])"
+)
 _LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|[^\x00-\x7f]")
-_MATRIX = re.compile(r"\\begin\s*\{([pbB]?matrix|array)\}(?:\s*\{[lcr|@ ]*\})?((?:(?!\\begin|\\end).)*)\\end\s*\{\1\}", re.DOTALL)
+_MATRIX = re.compile(
+    r"\\begin\s*\{([pbB]?matrix|array)\}(?:\s*\{[lcr|@ ]*\})?((?:(?!\\begin|\\end).)*)\\end\s*\{\1\}", re.DOTALL
+)
 _ROWS, _CELLS = frozenset({r"\\"}), frozenset({"&"})
 _LESS, _MORE = frozenset({"<", r"\le"}), frozenset({">", r"\ge"})
 _GROUPED = re.compile(r"(?<![0-9.])([1-9][0-9]{0,2})((?:,[0-9]{3})+)(?![0-9])(?=\.[0-9]|[^,.0-9]|$|\.$|,\s)")

@@ -204,7 +204,9 @@ def _tables() -> tuple[dict[str, Unit], dict[str, Unit]]:
         words |= dict.fromkeys([*names, *map(_plural, names), *others], unit)
     words |= dict.fromkeys(("radian", "radians", "弧度"), RADIAN)
     words |= dict.fromkeys(("people", "person", "persons", "人", "名", "位"), PEOPLE)
-    words |= dict.fromkeys(("celsius", "centigrade", "degree-celsius", "degrees-celsius", "degrees-c", "摄氏度"), CELSIUS)
+    words |= dict.fromkeys(
+        ("celsius", "centigrade", "degree-celsius", "degrees-celsius", "degrees-c", "摄氏度"), CELSIUS
+    )
     words |= dict.fromkeys(("fahrenheit", "degree-fahrenheit", "degrees-fahrenheit", "degrees-f", "华氏度"), FAHRENHEIT)
     symbols |= {"°": DEGREE, "rad": RADIAN, "°C": CELSIUS, "°F": FAHRENHEIT, "$": DOLLAR}
     return symbols, words

@@ -40,8 +40,12 @@ _FILLED = re.compile(
     r"|tall|high|deep|thick|away|apart|left|remaining|each|more|of them|old|units?|exactly|approximately)$",
     re.IGNORECASE,
 )
-_WORDING = re.compile(rf"{_LETTER}+(?:['’]{_LETTER}+)?\.?(?:(?:\s+|\s*-\s*|\s*/\s*){_LETTER}+(?:['’]{_LETTER}+)?\.?){{0,7}}")
-_JOINING = frozenset({"plus", "minus", "over", "or", "and", "to", "by", "squared", "cubed", "divided", "mod", "oder", "ou"})
+_WORDING = re.compile(
+    rf"{_LETTER}+(?:['’]{_LETTER}+)?\.?(?:(?:\s+|\s*-\s*|\s*/\s*){_LETTER}+(?:['’]{_LETTER}+)?\.?){{0,7}}"
+)
+_JOINING = frozenset(
+    {"plus", "minus", "over", "or", "and", "to", "by", "squared", "cubed", "divided", "mod", "oder", "ou"}
+)
 _HAN_JOINING = re.compile("[的倍分之加减乘除到至或和与及以不没非错余第比半か]|次方|左右|ない|아니|아닙")
 _HAN_COPULA = re.compile("(?:です|である|だ|입니다|이다|이에요|예요)$")
 _NOT_ALONE = frozenset({"in", "as", "at", "d", "pt", "cup"})
