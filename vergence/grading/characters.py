@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001, RUF003 - it is about characters that look like others
-"""Characters of other alphabets -> ASCII and LaTeX: wide signs, raised digits, roots, Greek letters, any script's digits."""
+# ruff: noqa: RUF001 - it is about characters that look like others
+"""Characters of other alphabets -> ASCII and LaTeX: wide signs, raised digits, roots, Greek, any script's digits."""
 
 import re
 import unicodedata
@@ -7,14 +7,11 @@ import unicodedata
 HAN = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
 """The letters of Chinese, Japanese and Korean, as a class of a regular expression; they stand without blanks."""
 
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ",
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
-        "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split(),
-        strict=True,
-    )
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
+    "omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 )
+_GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK_NAMES.split(), strict=True))
 _SIGNS = {letter: rf"\{name} " for letter, name in _GREEK.items()} | {
     "−": "-",
     "–": "-",

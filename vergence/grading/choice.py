@@ -10,18 +10,21 @@ from vergence.grading.options import LETTERS, Naming, Picked, Several, Unclear, 
 from vergence.grading.read import NEGATION, Located, Missing, Place, locate
 from vergence.types import Grade, Grading, Verdict
 
-_MARK = r"[(*\[\"'“]{0,3}([A-Z])(?![A-Za-z'’])"
+_MARK = r"[(*\[\"'\u201c]{0,3}([A-Z])(?![A-Za-z'\u2019])"
 _MENTION = re.compile(
     r"\(\s*([A-Z])\s*\)"
     rf"|\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer|OPTION|CHOICE|ANSWER)(?:\s+is)?\s*[:-]?\s*{_MARK}"
-    rf"|\b(?:choose|chose|pick|select|say|guess|think|believe|go with|going with|it is|it's|that)\s+{_MARK}"
-    r"|(?<![A-Za-z\\'])([A-Z])\s+(?:is|seems|must be)\s+(?:the\s+|most\s+)*(?:best|correct|right|answer|true)\b"
+    r"|\b(?:choose|chose|pick|select|guess|go with|going with|it is|it's|(?:say|think|believe|sure)(?: that)?)\s+"
+    rf"{_MARK}"
+    r"|(?:^|[.,:;!?*(]\s*|\b(?:think|believe|say|that|so|thus|therefore|hence|clearly)\s+)([A-Z])\s+"
+    r"(?:is|seems|must be)\s+(?:the\s+|most\s+)*(?:best|correct|right|answer|true)\b"
     r"|\*\*\s*\(?([A-Z])(?![A-Za-z'])"
     r"|\\text(?:bf|rm)?\{\s*\(?([A-Z])\)?\s*\}"
     rf"|(?:选项?|选择|答案)\s*(?:是|为|:)?\s*{_MARK}|(?<![A-Za-z])([A-Z])\s*(?:选?项)?\s*是?\s*(?:正确|对)的?"
 )
 _ALTERNATIVE = re.compile(
-    r"[\s)*\]\"]{0,4}(?:,|/|\bor\b|\band\b|或者?|和|与)\s*(?:(?:maybe|perhaps|option|选项?)\s*)?[(*\[]{0,3}([A-Z])(?![A-Za-z'’])"
+    r"[\s)*\]\"]{0,4}(?:,|/|\bor\b|\band\b|或者?|和|与)\s*(?:(?:maybe|perhaps|option|选项?)\s*)?"
+    r"[(*\[]{0,3}([A-Z])(?![A-Za-z'\u2019])"
 )
 _OTHERS = re.compile(r"\s*(?:其余|其他|其它|另外|剩下)[^A-Z]*$")
 _WORD_BEHIND = re.compile(r"\s+(?!is\b|because\b|since\b|as\b|seems\b|must\b)[a-z]")

@@ -150,6 +150,8 @@ def parsed(text: str) -> Any:
     """LaTeX as sympy has it; None where it is no mathematics. Raises MemoryError and RecursionError."""
     if not text.strip() or not text.isascii():  # the parser passes over letters that it does not know
         return None
+    if ":" in text and r"\{" not in text:  # the parser divides; a ratio or a time has been read before
+        return None
     text = _ANGLE.sub(r"\\frac{\1\\pi}{180}", text)  # of a sine; an angle that is the answer itself is bare by now
     try:
         found = latex2sympy(

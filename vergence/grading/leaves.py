@@ -11,8 +11,8 @@ from vergence.grading.numbers import Number, parse_number
 from vergence.grading.numerals import multiple
 from vergence.grading.numeric import same_number
 from vergence.grading.structure import Leaf, has_groups, read_answer
-from vergence.grading.unit_table import SYMBOLS
-from vergence.grading.units import LONGEST, NONE, Unit, measure, same_dimension, unit_of
+from vergence.grading.unit_table import SYMBOLS, Unit
+from vergence.grading.units import LONGEST, NONE, measure, same_dimension, unit_of
 
 ENOUGH_DIGITS = 6
 """Significant digits from which on a decimal stands for a number that has no finite one."""
@@ -34,7 +34,7 @@ _OPEN = re.compile(r"(?:[-+=*/^_(\[{,<>:]|\\(?:cdot|times|le|ge|pm))$")
 _BASE = re.compile(r"([0-9A-F]+)\s*_\s*\{?\s*([0-9]{1,2}|[a-z]+)\s*\}?")
 _DIGITS = re.compile(r"[0-9A-F]+")
 _ONLY_TEXT = re.compile(r"(?:\\text\s*\{[^{}]*\}\s*)+")
-_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '’\-./&])*")
+_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '\u2019\-./&])*")
 _TWO_LETTERS = re.compile(rf"[^\W\d_]{{2}}|[{HAN}]")
 _FORMULA = re.compile(r"[0-9\\=<>^_+*]")
 _HAS_HAN = re.compile(f"[{HAN}]")

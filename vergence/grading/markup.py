@@ -6,8 +6,12 @@ LONGEST = 2000
 """Characters of the longest text that counts as a final answer."""
 
 _MOST_WRAPPERS = 20
-_TEXT = r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathsf|mathit|mbox|hbox|boldsymbol)\s*"
+_TEXT = (
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|textnormal|mathrm|mathbf|mathsf|mathit|mbox|hbox|boldsymbol)"
+    r"(?![A-Za-z])\s*"
+)
 _TEXT_COMMAND = re.compile(_TEXT + r"\{([^{}]*)\}")
+_TEXT_LETTER = re.compile(_TEXT + r"([A-Za-z])(?![A-Za-z])")
 _WRAPPERS = (
     ("$$", "$$"),
     ("$", "$"),
@@ -18,7 +22,7 @@ _WRAPPERS = (
     ("*", "*"),
     ("`", "`"),
 )
-_QUOTES = (('"', '"'), ("'", "'"), ("“", "”"), ("‘", "’"))
+_QUOTES = (('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("\u2018", "\u2019"))
 
 
 def bare(text: str) -> str:
@@ -53,7 +57,7 @@ def without_text_commands(text: str) -> str:
     if "\\" not in text and "~" not in text:
         return text
     for _ in range(4):  # as deep as such commands are nested in earnest
-        shorter = _TEXT_COMMAND.sub(lambda found: found.group(1), text)
+        shorter = _TEXT_LETTER.sub(r"\1", _TEXT_COMMAND.sub(lambda found: found.group(1), text))
         if shorter == text:
             break
         text = shorter

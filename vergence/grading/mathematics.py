@@ -102,7 +102,8 @@ def _same_ratio(gold: Answer, other: Answer, within: Fraction) -> bool:
         return False
     if ratio is gold and ratio.time:
         above, below = (part.text for part in ratio.parts)
-        return re.fullmatch(rf"\\frac\s*\{{?{above}\}}?\s*\{{{below}\}}|{above}\s*/\s*{below}", value.text) is not None
+        literally = rf"\\frac\s*\{{?{above}\}}?\s*\{{{below}\}}|{above}\s*/\s*{below}"
+        return re.fullmatch(literally, value.text) is not None
     quotient = rf"\frac{{{ratio.parts[0].text}}}{{{ratio.parts[1].text}}}"
     texts = (quotient, value.text) if ratio is gold else (value.text, quotient)
     return _same_text(*texts, within)
@@ -118,6 +119,8 @@ def _proportional(mine: Sequence[Leaf], theirs: Sequence[Leaf]) -> bool:
     if one is not None and other is not None:
         crossed = all(one[i] * other[j] == one[j] * other[i] for i in range(len(one)) for j in range(i))
         return crossed and any(one) and any(other)
+    if any(terms is not None and not any(terms) for terms in (one, other)):
+        return False
     products = [
         (rf"({mine[0].text}) \cdot ({theirs[i].text})", rf"({mine[i].text}) \cdot ({theirs[0].text})")
         for i in range(1, len(mine))
@@ -126,7 +129,7 @@ def _proportional(mine: Sequence[Leaf], theirs: Sequence[Leaf]) -> bool:
 
 
 def _terms(parts: Sequence[Leaf]) -> list[Fraction] | None:
-    """Plain numbers in one unit; None where a term is none, or where their units have nothing to do with one another."""
+    """Plain numbers in units of one dimension; None where a term is no number, or the units cannot be compared."""
     numbers = [parse_number(part.text) for part in parts]
     found = [number for number in numbers if number is not None]
     units = {number.unit.powers if number.unit else None for number in found}

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from vergence.grading.characters import HAN, plain_characters
+from vergence.grading.characters import plain_characters
 from vergence.grading.markup import bare, without_text_commands
 from vergence.grading.numerals import COUNTED, multiple, numeral
-from vergence.grading.unit_table import DOLLAR, SYMBOLS, WORDS
-from vergence.grading.units import LONGEST, NONE, Unit, leading_unit, measure
+from vergence.grading.unit_table import DOLLAR, SYMBOLS, WORDS, Unit
+from vergence.grading.units import LONGEST, NONE, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +34,27 @@ class Number:
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-_TEN = r"\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([-+]?\s*[0-9]{1,4})\s*\}?"
-_EXPONENT = rf"(?:[eE]([-+]?[0-9]{{1,4}})|{_TEN})?"
+DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
+TEN = r"\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([-+]?\s*[0-9]{1,4})\s*\}?"
+_EXPONENT = rf"(?:[eE]([-+]?[0-9]{{1,4}})|{TEN})?"
 _SIGN = r"([-+]?)\s*"
 _ENDLESS = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))")
 _DOTTED = re.compile(r"([0-9]*)\.([0-9]*?)([0-9]{1,6}?)\3{2,}\s*(?:\.\.\.|\\[lc]?dots|\u2026)")
 _POWER = re.compile(rf"{_SIGN}10\s*\^\s*\{{?\s*([-+]?[0-9]{{1,4}})\s*\}}?")
-_SIMPLE = re.compile(rf"{_SIGN}({_DECIMAL}){_EXPONENT}")
-_RATIO = re.compile(rf"{_SIGN}({_DECIMAL})\s*/\s*(-?)\s*({_DECIMAL})")
-_ONE_ARGUMENT = rf"(?:\{{\s*(-?)\s*({_DECIMAL})\s*\}}|\s*()([0-9]))"
+_SIMPLE = re.compile(rf"{_SIGN}({DECIMAL}){_EXPONENT}")
+_RATIO = re.compile(rf"{_SIGN}({DECIMAL})\s*/\s*(-?)\s*({DECIMAL})")
+_ONE_ARGUMENT = rf"(?:\{{\s*(-?)\s*({DECIMAL})\s*\}}|\s*()([0-9]))"
 _FRACTION = re.compile(rf"{_SIGN}\\[dtc]?frac\s*{_ONE_ARGUMENT}\s*{_ONE_ARGUMENT}")
 _MIXED = re.compile(
     rf"{_SIGN}([0-9]+)\s*\\[dtc]?frac\s*(?:\{{\s*([0-9]+)\s*\}}|\s*([0-9]))\s*(?:\{{\s*([0-9]+)\s*\}}|([0-9]))"
 )
 _MIXED_PLAIN = re.compile(rf"{_SIGN}([0-9]+)(?:\s+|\s*-\s*|\s+and\s+)([0-9]+)\s*/\s*([0-9]+)")
-_CURRENCY = re.compile(r"(?:\\\$|US\$|\$|\\textdollar|\\pounds|[€£¥₹₽]|USD|RMB|Rs\.?(?![A-Za-z]))\s*")
+CURRENCY = re.compile(r"(?:\\\$|US\$|\$|\\textdollar|\\pounds|[€£¥₹₽]|USD|RMB|Rs\.?(?![A-Za-z]))\s*")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?\bper\s?cent\b|\bpercentage\b|\bpct\b)(?:\s*points?)?\s*$", re.IGNORECASE)
-_SPACED_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
+SPACED_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
 _BEHIND = re.compile(
-    r"(?<=[0-9.})])(?:\s|~|\\[,;:! ]|\\quad)*(?:\\(?:text|mbox|hbox|math(?:rm|bf|sf|it)|mu|Omega|AA|ell|frac|[dt]frac|degree|deg|cdot)"
-    r"(?![a-z])|\^\s*\{?\s*\\circ|[^\W\d_]|[(€£¥₹₽])"
+    r"(?<=[0-9.})])(?:\s|~|\\[,;:! ]|\\quad)*"
+    r"(?:\\(?:text|mbox|hbox|math(?:rm|bf|sf|it)|mu|Omega|AA|ell|[dt]?frac|degree|deg|cdot)(?![a-z])|\^\s*\{?\s*\\circ|[^\W\d_]|[(€£¥₹₽])"
 )
 """Where something begins behind a number that may be its unit."""
 _NEVER_TOGETHER = frozenset({"d", "t", "K", "M", "B", "b"})
@@ -67,21 +67,6 @@ _WORDS = (
 )
 _BY_WORD = {word: index for index, word in enumerate(_WORDS.split())}
 
-_TOKEN = re.compile(
-    rf"(?<![\w.])(?:[-+]\s?)?(?:{_CURRENCY.pattern})?(?:[-+]\s?)?"
-    rf"(?:[0-9]+\s*\\[dtc]?frac\{{[0-9]+\}}\{{[0-9]+\}}|\\[dtc]?frac\{{-?[0-9]+\}}\{{[0-9]+\}}"
-    rf"|[0-9]+\s+[0-9]+/[0-9]+|{_DECIMAL}\s*/\s*{_DECIMAL}|{_DECIMAL}(?:[eE][-+]?[0-9]{{1,4}}|{_TEN})?)"
-    rf"(?:\s*\\?%)?"
-)
-_A_WORD = re.compile(rf"(?<![\\A-Za-z])[^\W\d_]{{2}}|[{HAN}]")
-_LISTED = re.compile(r"[(\[{][^()\[\]{}]*[0-9]\s*,\s*(?![0-9]{3}(?![0-9]))")
-_GOES_ON = re.compile(
-    r"\s*(?:[-+*/^=<>:_{}()\[\]\\|&~]|,?\s*(?:or|and|to|of|out|through|times|plus|minus|over|x|divided)\b"
-    r"|,?\s*[$]?[0-9]|[A-Za-z](?![a-z ])|,?\s*(?:oder|ou|und|et|или|и|até|bis)\b|,?\s*[或和与及到至加减乘除比的倍分次か])"
-)
-_OPERATED = re.compile(r"\s*(?:的(?:平方|立方|一半|相反数|倒数|绝对值|.{0,4}[倍方])|倍|次方|分之)")
-"""What makes another number of the one in front of it."""
-
 
 def parse_number(text: str) -> Number | None:
     """The number that all of `text` is, with its unit or a few words behind it; None where it is anything else."""
@@ -91,12 +76,12 @@ def parse_number(text: str) -> Number | None:
         return Number(Fraction(word), decimals=0, written=written)
     if not text.isascii():
         text = _in_digits(text)
-    text = _SPACED_COMMA.sub(",", text)
+    text = SPACED_COMMA.sub(",", text)
     sign, money = "", None
     while True:  # of "-$5" and "$-5"
         if text[:1] in "+-" and text:
             sign, text = ("-" if (sign == "-") != (text[0] == "-") else ""), text[1:].lstrip()
-        elif currency := _CURRENCY.match(text):
+        elif currency := CURRENCY.match(text):
             money, text = money or _currency(currency.group()), text[currency.end() :]
         else:
             break
@@ -109,51 +94,6 @@ def parse_number(text: str) -> Number | None:
         return None
     value = -found.value if sign == "-" else found.value
     return replace(found, value=value, percent=bool(percent), unit=unit, written=written)
-
-
-def leading_number(text: str) -> Number | None:
-    """The number that a sentence begins with, where it does not go on as a list, a range or a calculation."""
-    text = _SPACED_COMMA.sub(",", bare(plain_characters(text)))
-    token = _TOKEN.match(text)
-    if token is None:
-        return None
-    found, end = _measured(text, token)
-    return None if _GOES_ON.match(text, end) else found
-
-
-def only_number(text: str) -> Number | None:
-    """The number that a sentence has; None where it has none, or several, or one within a pair or a list."""
-    if not _A_WORD.search(text) or _LISTED.search(text):
-        return None
-    if any(_OPERATED.match(text, token.end()) for token in _TOKEN.finditer(text)):
-        return None
-    numbers = numbers_in(text)
-    return numbers[0] if len({(number.value, number.percent) for number in numbers}) == 1 else None
-
-
-def numbers_in(text: str) -> list[Number]:
-    """Every number in a sentence, in order; digits that are part of a word ("x2", "H2O") are none."""
-    text = _SPACED_COMMA.sub(",", plain_characters(text))
-    found = []
-    for token in _TOKEN.finditer(text):
-        number, end = _measured(text, token)
-        part_of_word = end == token.end() and end < len(text) and (text[end].isalpha() or text[end] == "_")
-        if number is not None and not part_of_word:
-            found.append(number)
-    return found
-
-
-def _measured(text: str, token: re.Match[str]) -> tuple[Number | None, int]:
-    """A number in a sentence with the unit that follows it, and where the sentence goes on."""
-    end = token.end()
-    following = leading_unit(text[end : end + 60])
-    if following is None:
-        return parse_number(token.group()), end
-    unit, said = following
-    number = parse_number(token.group())
-    if number is not None and number.unit is None and not number.percent:
-        number = replace(number, unit=unit, behind=said.strip())
-    return number, end + len(said)
 
 
 def _in_digits(text: str) -> str:
@@ -171,15 +111,13 @@ def _in_digits(text: str) -> str:
 
 def _currency(sign: str) -> Unit | None:
     sign = sign.strip().lstrip("\\").rstrip(".")
-    return (
-        DOLLAR
-        if "$" in sign or sign == "textdollar"
-        else SYMBOLS.get(sign.replace("pounds", "£")) or WORDS.get(sign.lower())
-    )
+    if "$" in sign or sign == "textdollar":
+        return DOLLAR
+    return SYMBOLS.get(sign.replace("pounds", "£")) or WORDS.get(sign.lower())
 
 
 def _with_words(text: str, money: Unit | None) -> tuple[Number | None, Unit | None]:
-    """A number with a unit or words behind it, such as "5 apples"; with a currency in front, "per hour" belongs to it."""
+    """A number with a unit or words behind it, such as "5 apples"; "per hour" belongs to a currency in front."""
     for begin in _BEHIND.finditer(text, max(0, len(text) - LONGEST)):
         head, behind = text[: begin.start()], text[begin.start() :]
         core = _exact(" ".join(without_text_commands(head).split()))

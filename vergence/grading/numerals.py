@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - the digits are Chinese
 """Numbers as Chinese writes them -> digits: `十五` is 15, `三分之二` is 2/3, `百分之五十` is 50%, `二点五` is 2.5."""
 
 import re
@@ -44,7 +43,7 @@ def _value(text: str) -> int | None:
     above, _, behind = text.rpartition(sign)
     high = _value(above) if above else 1 if unit == 10 else None
     low = _value(behind) if behind else 0
-    if high is None or low is None or low >= unit:
+    if high is None or low is None or low >= unit or (high > 9 and unit < 10**4):
         return None
     if len(behind) == 1 and unit > 10:  # 一千五 is 1500
         low *= unit // 10

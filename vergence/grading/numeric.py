@@ -5,8 +5,9 @@ from fractions import Fraction
 
 from vergence.grading.characters import plain_characters
 from vergence.grading.markup import bare
-from vergence.grading.numbers import Number, leading_number, numbers_in, only_number, parse_number
+from vergence.grading.numbers import Number, parse_number
 from vergence.grading.read import NEGATION, Located, Missing, Place, locate
+from vergence.grading.sentences import leading_number, numbers_in, only_number
 from vergence.grading.units import converted, same_dimension
 from vergence.types import Grade, Grading, Verdict
 
@@ -72,6 +73,8 @@ def same_number(gold: Number, number: Number, tolerance: Fraction) -> bool:
         if not same_dimension(gold.unit, number.unit):
             return False
         return abs(gold.value - converted(number.value, number.unit, gold.unit, _PI)) <= tolerance
+    if (gold.percent and number.unit) or (number.percent and gold.unit):
+        return False
     readings = {number.value}
     if gold.percent and not number.percent:
         readings = {number.value, number.value * _HUNDRED}

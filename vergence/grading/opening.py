@@ -8,14 +8,14 @@ from vergence.grading.markup import bare
 from vergence.grading.options import LETTERS, Picked, naming
 from vergence.grading.read import NEGATION, final_part
 
-_LETTER_FIRST = re.compile(r"[*_(\[$\s]{0,6}(?:(?:[Oo]ption|选项?)\s*)?([A-Za-z])(?![A-Za-z'’])")
+_LETTER_FIRST = re.compile(r"[*_(\[$\s]{0,6}(?:(?:[Oo]ption|选项?)\s*)?([A-Za-z])(?![A-Za-z'\u2019])")
 _LISTED = re.compile(r"[*_(\[\s-]{0,6}([A-Z])(?:[*_)\].:,\s]{1,4}(?![a-z])|$)")
 _REVISED = re.compile(
     r"\b(?:wait|actually|hmm+|correction|instead|second thoughts?|mistake|mistaken)\b|不对|更正|应该是|应该?选",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"[^.!?。\n]+")
-_OTHER = re.compile(r"(?<![A-Za-z\\'])([A-Z])(?![A-Za-z'’])(?!(?<=[AI])\s+[a-z])")
+_OTHER = re.compile(r"(?<![A-Za-z\\'])([A-Z])(?![A-Za-z'\u2019])(?!(?<=[AI])\s+[a-z])")
 _LONGEST_LINE = 300
 
 

@@ -56,6 +56,7 @@ _SUFFIX = re.compile(r"(?<=[A-Za-z)])\s*选?项$")
 _ONE = r"(?:\(\s*)?[A-Z](?:\s*\))?"
 _JOINED = r"(?:\band\b|\bor\b|和|与|或者?)"
 _LIST = re.compile(rf"{_ONE}(?:\s*(?:[;/&+]|,(?:\s*{_JOINED})?|{_JOINED})\s*{_ONE})+")
+_GOES_ON = re.compile(rf"(?:[,;/&+]|{_JOINED})\s*{_ONE}(?![A-Za-z'])")
 _RUN = re.compile(r"[A-Z]{2,26}")
 _ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 _DOTS = re.compile(r"\.{2,}|\u2026|\\l?dots(?![a-z])")
@@ -124,7 +125,7 @@ def _letter_with_text(text: str, known: _Known, count: int) -> Naming:
         return Unclear(f"names option {letter(place)} of {count}")
     own = _first_alike(place, known)
     if said is None:
-        if _letters_listed(_tidy(rest), count) - {place}:
+        if _letters_listed(_tidy(rest), count) - {place} or _GOES_ON.match(rest):
             return Unclear("names several options")
         if not marked and not _BECAUSE.match(rest) and (text[0] in "AI" or rest[0].isalnum()):
             return Unclear("begins with a word, not with a letter of an option")
@@ -134,7 +135,7 @@ def _letter_with_text(text: str, known: _Known, count: int) -> Naming:
     return Unclear(f"names {letter(place)} with the text of another option")
 
 
-_BECAUSE = re.compile(r"(?:because|since|as|which)\b")
+_BECAUSE = re.compile(r"(?:because|since|as|which)\b|因为|由于")
 
 
 def _by_text(text: str, known: _Known) -> Picked | None:

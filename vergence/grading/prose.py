@@ -5,14 +5,16 @@ from itertools import pairwise
 
 from vergence.grading.characters import HAN
 from vergence.grading.markup import bare
-from vergence.grading.numbers import Number, leading_number, numbers_in, only_number, parse_number
+from vergence.grading.numbers import Number, parse_number
 from vergence.grading.read import NEGATION, Located, Place
+from vergence.grading.sentences import leading_number, numbers_in, only_number
 
 _SEGMENT = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _JOINED = "and|or|或者?|和|与|以?及|、"
 _BETWEEN = re.compile(rf"\s*(?:,|;|{_JOINED}|,\s*and|,\s*or)?\s*")
 _WORD = re.compile(rf"(?<![\\A-Za-z])[A-Za-z]{{3,}}|[{HAN}]+")
-_FUNCTIONS = frozenset("sqrt cbrt sin cos tan cot sec csc log exp infinity and 或 或者 和 与 及 以及".split())
+_FUNCTIONS = frozenset({"sqrt", "cbrt", "sin", "cos", "tan", "cot", "sec", "csc", "log", "exp", "infinity"})
+_CONNECTIVES = frozenset({"and", "或", "或者", "和", "与", "及", "以及"})
 _SHORT_WORD = re.compile(rf"(?<![\\A-Za-z{HAN}])(?!(?:{_JOINED})(?![A-Za-z{HAN}]))(?:[A-Za-z]{{2,}}|[{HAN}])")
 _COLONS = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:\s*:\s*[0-9]+(?:\.[0-9]+)?)+(?:\s*[ap]\.?\s*m\b\.?)?", re.IGNORECASE)
 """A ratio or a time."""
@@ -63,7 +65,7 @@ def is_prose(text: str) -> bool:
         return bool(_SHORT_WORD.search(_SEGMENT.sub(" ", text)))
     if _COLONS.search(text) and re.search(r"(?:^|\s)[A-Za-z][a-z]+\s", _COLONS.sub(" ", text)):
         return True
-    words = [word for word in _WORD.findall(_COMMAND_TEXT.sub(" ", text)) if word not in _FUNCTIONS]
+    words = [word for word in _WORD.findall(_COMMAND_TEXT.sub(" ", text)) if word not in _FUNCTIONS | _CONNECTIVES]
     return len(words) >= 2 or bool(words and re.search(r"[0-9]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])", text))
 
 

@@ -14,8 +14,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vergence.grading.boxes import answer_boxed
 from vergence.grading.characters import HAN, narrow
-from vergence.grading.markup import LONGEST, bare, closing_brace
+from vergence.grading.markup import LONGEST, bare
 
 _TAIL = 20_000
 """Characters at the end of a response in which a phrase is looked for."""
@@ -47,7 +48,6 @@ class Missing:
     reason: str
 
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s{0,20}")
 _PHRASE = re.compile(
     r"####"
     r"|\b(?i:answers?|(?:final|correct|right|best|my)\s{1,3}(?:options?|choices?))\b(?:(?!\b[A-Z]\b)[ \w*()}]){0,40}?"
@@ -58,19 +58,21 @@ _FOREIGN_PHRASE = re.compile(
     r"\b(?i:antwort|lösung|réponse|respuesta|risposta|resposta|antwoord|svaret|odpowiedź|ответ|đáp án|cevap"
     r"|opción correcta|opção correta|opzione corretta|bonne option)\b"
     r"(?:(?!\b(?:[A-Z]|no|non|não|nicht|ne|не|nie)\b)[ \w*()}]){0,40}?"
-    r"(?i:\b(?:ist|lautet|est|es|è|é|is|är|là|wynosi)\b|[:=]|\s[—–-]\s)(?:\s(?:donc|la|el|le|die|der|das)\b)?[\s*:]{0,8}"
+    r"(?i:\b(?:ist|lautet|est|es|è|é|is|är|là|wynosi)\b|[:=]|\s[\u2014\u2013-]\s)(?:\s(?:donc|la|el|le|die|der|das)\b)?[\s*:]{0,8}"
     r"|\b[Rr]ichtig ist\b"
     r"|(?:答え|正解|解答)\s*(?:は|が|[:=])|(?:정답|답)\s*(?:은|는|[:=])|(?:الجواب|الإجابة)(?: الصحيحة)?\s*(?:هو|هي|:)"
     r"|(?<![不没非])(?:答案\s*(?:应该?|就|则)?\s*(?:是|为|等于|选择?|填|[:=])\s*:?\s*(?:选项?)?"
-    r"|(?:故|应|所以|因此|本题|正确|综上(?:所述)?)\s*,?\s*(?:本题)?\s*(?:应该?|正确)?\s*(?:选择?(?:答案)?|填)\s*(?:的?选?项?是|为|:)?"
+    r"|(?:故|应|所以|因此|本题|正确|综上(?:所述)?)\s*,?\s*(?:本题)?\s*(?:应该?|正确)?\s*(?:选择?(?:答案)?|填)"
+    r"\s*(?:的?选?项?是|为|:)?"
     r"|正确的?\s*(?:选项|答案)?\s*(?:是|为|:)|答\s*:|结果\s*(?:是|为|等于|[:=])|解得|而是)"
 )
 """The same in other languages; in `不是` and "no es" the phrase denies what follows."""
 NEGATION = re.compile(
     r"\b(?:not|never|cannot|wrong|incorrect|false|neither|nor|except|unlikely|nicht|kein(?:e[mnrs]?)?|falsch|niet|geen"
-    r"|inte|ikke|pas|faux|fausse|incorrect[oa]|errad[oa]|sbagliat[oa]|не|нет|неверн\w*|não|no (?:es|son|hay)|non [eè])\b"
+    r"|inte|ikke|pas|faux|fausse|incorrect[oa]|errad[oa]|sbagliat[oa]|не|нет|неверн\w*|não"
+    r"|no (?:es|son|hay)|non [eè])\b"
     r"|n't\b|\bn'(?:est|y)\b"
-    r"|不(?!等|变|同|少于|超过|小于|大于|低于|高于|妨|仅|但|只|计|论|定)|没(?!错)|并非|错|误(?!差)|否|排除|除了|无法|难以|未(?!知)"
+    r"|不(?!等|变|同|少于|超过|小于|大于|低于|高于|妨|仅|但|只|计|论|定)|没(?!错)|并非|错|误(?!差)|否|排除|除了|无法|难以|未(?!知)|如果|假如|假设|吗"
     r"|ない|ません|아니|아닙",
     re.IGNORECASE,
 )
@@ -86,57 +88,6 @@ def final_part(text: str) -> str:
     """What a response says after it has thought; "" where it still thinks."""
     said = text.rpartition("</think>")[2]
     return "" if "<think>" in said else said
-
-
-def last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}`; "" where it is not closed; None where there is no box."""
-    commands = list(_BOX.finditer(text))
-    return _content(text, commands[-1].end())[0] if commands else None
-
-
-def answer_boxed(text: str) -> str | None:
-    r"""The same, of the whole list where the last box ends one: `\boxed{3}, \boxed{5}` -> `3, 5`.
-
-    A list are boxes with nothing but commas, "and", "or" and names such as "x =" between them.
-    """
-    commands = list(_BOX.finditer(text))
-    if not commands:
-        return None
-    last, _ = _content(text, commands[-1].end())
-    if not last or len(commands) == 1:
-        return last
-    contents, names, begin = [last], [], commands[-1].start()
-    for command in reversed(commands[:-1]):
-        content, end = _content(text, command.end(), begin)
-        gap = _BETWEEN_BOXES.fullmatch(text, end, begin) if content and begin - end <= _LONGEST_GAP else None
-        if gap is None or not (gap["sign"].strip() or "\n" not in gap.group()):
-            break
-        names.insert(0, gap["name"] or "")
-        contents.insert(0, content)
-        begin = command.start()
-    named = _NAME_BEFORE_BOX.search(text, max(0, begin - _LONGEST_GAP), begin)
-    names.insert(0, named["name"] if named else "")
-    parts = [content if "=" in content else name + content for name, content in zip(names, contents, strict=True)]
-    several = list(dict.fromkeys(parts))
-    return ", ".join(several) if len(several) > 1 else contents[-1]
-
-
-_LONGEST_GAP = 60
-_NAME = r"(?P<name>(?:[A-Za-z]|\\[a-z]{2,8})(?:_\{?[A-Za-z0-9]{1,3}\}?)?\s*=)?"
-_BETWEEN_BOXES = re.compile(
-    r"(?!\s*\n\s*\n)[\s$]*(?:\\[)\]])?(?P<sign>[,;]?\s*(?:\\text\s*\{)?\s*(?:and|or|und|oder|et|ou|和|与|或者?|以?及)?\s*\}?)"
-    r"[\s$]*(?:\\[(\[])?[\s$]*" + _NAME + r"[\s$]*"
-)
-_NAME_BEFORE_BOX = re.compile(r"(?<![A-Za-z\\])" + _NAME.removesuffix("?") + r"[\s$]*$")
-
-
-def _content(text: str, begin: int, stop: int | None = None) -> tuple[str, int]:
-    """What a box holds, and where it ends; "" where it is not closed before `stop`."""
-    if text[begin : begin + 1] == "{":
-        end = closing_brace(text, begin, stop)
-        return (text[begin + 1 : end].strip(), end + 1) if end > 0 else ("", begin)
-    word = re.match(r"[^\s$\\{}]{1,100}", text[begin : min(begin + 100, len(text) if stop is None else stop)])
-    return (word.group().rstrip(".,;"), begin + word.end()) if word else ("", begin)  # \boxed 5
 
 
 def locate(text: str, *, short_phrases: bool = True) -> Located | Missing:

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - Chinese words for hours are meant
 """Times of day as they are written: `3:30`, `15:30:00`, `3:30 p.m.`, `9 a.m.`, `下午3点30分`."""
 
 import re
@@ -46,7 +45,7 @@ def time_of(text: str) -> Time | None:
 
 def _han(text: str) -> Time | None:
     found = _HAN.fullmatch(text)
-    if found is None or not (found[1] or found[2] and found[5] is None):
+    if found is None or (found[5] and not found[1]):  # 3:30 without a word is none of Chinese
         return None
     half = "" if not found[1] else "a" if found[1] in _MORNING else "p"
     minute = 30 if found[4] else int(found[3] or found[5] or 0)

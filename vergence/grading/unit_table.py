@@ -136,6 +136,7 @@ degree: 1 degree: degree deg: 度
 arcmin: 1/60 degree: arcminute
 arcsec: 1/3600 degree: arcsecond
 dB: 1 dB: decibel: 分贝
+unit: 1 unit: unit: 单位
 KB: 8000 bit:
 Kg: 1 kg:
 Km: 1000 m:

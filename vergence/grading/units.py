@@ -37,16 +37,16 @@ _BEFORE = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
 _BEHIND = {"squared": 2, "cubed": 3}
 _FILLED = re.compile(
     r"(?:^|\s+)(?:in (?:total|all)|altogether|total|overall|(?:in )?(?:length|width|height|area|depth|volume)|long|wide"
-    r"|tall|high|deep|thick|away|apart|left|remaining|each|more|of them|old|units?|exactly|approximately)$",
+    r"|tall|high|deep|thick|away|apart|left|remaining|each|more|of them|old|exactly|approximately)$",
     re.IGNORECASE,
 )
 _WORDING = re.compile(
-    rf"{_LETTER}+(?:['’]{_LETTER}+)?\.?(?:(?:\s+|\s*-\s*|\s*/\s*){_LETTER}+(?:['’]{_LETTER}+)?\.?){{0,7}}"
+    rf"{_LETTER}+(?:['\u2019]{_LETTER}+)?\.?(?:(?:\s+|\s*-\s*|\s*/\s*){_LETTER}+(?:['\u2019]{_LETTER}+)?\.?){{0,7}}"
 )
 _JOINING = frozenset(
     {"plus", "minus", "over", "or", "and", "to", "by", "squared", "cubed", "divided", "mod", "oder", "ou"}
 )
-_HAN_JOINING = re.compile("[的倍分之加减乘除到至或和与及以不没非错余第比半か]|次方|左右|ない|아니|아닙")
+_HAN_JOINING = re.compile("[的倍分之加减乘除到至或和与及以不没非错余第比半吗か]|次方|左右|ない|아니|아닙")
 _HAN_COPULA = re.compile("(?:です|である|だ|입니다|이다|이에요|예요)$")
 _NOT_ALONE = frozenset({"in", "as", "at", "d", "pt", "cup"})
 """Names that are words as well: with others behind them they are no unit, as in "3 in the box"."""
@@ -119,7 +119,7 @@ def same_dimension(one: Unit, other: Unit) -> bool:
 
 def converted(value: Fraction, unit: Unit, into: Unit, pi: Fraction) -> Fraction:
     r"""A number of one unit as a number of another of the same dimension; `pi` stands for \pi where it is needed."""
-    if unit == into or not unit.known or DEGREE in (unit, into) and (unit.zero or into.zero):
+    if unit == into or not unit.known or (DEGREE in (unit, into) and (unit.zero or into.zero)):
         return value
     if unit.zero or into.zero:
         return (value * unit.factor + unit.zero - into.zero) / into.factor
@@ -151,7 +151,7 @@ def _product(text: str) -> Unit | None:
         place = token.end()
         name, mark, _ = token.groups()
         if mark:
-            grouped = mark == "(" and sign < 0 or grouped and mark != ")"
+            grouped = (mark == "(" and sign < 0) or (grouped and mark != ")")
             sign = -1 if mark == "/" else 1 if mark == ")" and not grouped else sign
             continue
         if name is None:

@@ -8,8 +8,9 @@ from vergence.grading.read import Missing, Place, final_part, locate
 from vergence.types import Grade, Verdict
 
 _MEANING = {"yes": True, "no": False, "true": True, "false": False}
-_MEANING |= dict.fromkeys("是 对 正确 没错 肯定 真 可以 能 会 有 存在".split(), True)
-_MEANING |= dict.fromkeys("否 不 不是 不对 错 错误 不正确 否定 假 不可以 不能 不会 没有 不存在".split(), False)
+_MEANING |= dict.fromkeys(("是", "对", "正确", "没错", "肯定", "真", "可以", "能", "会", "有", "存在"), True)
+_MEANING |= dict.fromkeys(("否", "不", "不是", "不对", "错", "错误", "不正确", "否定", "假"), False)
+_MEANING |= dict.fromkeys(("不可以", "不能", "不会", "没有", "不存在"), False)
 _WORD = re.compile(rf"[A-Za-z]+|[{HAN}]+")
 
 

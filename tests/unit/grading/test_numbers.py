@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tests.unit.grading.problems import asked
 from vergence.grading.judge import judge
-from vergence.grading.numbers import numbers_in, only_number, parse_number
+from vergence.grading.numbers import parse_number
+from vergence.grading.sentences import numbers_in, only_number
 from vergence.grading.units import unit_of
 from vergence.types import Verdict
 
