@@ -63,11 +63,31 @@ def test_lines_go_to_standard_output_where_no_file_is_named(tmp_path: Path, caps
 
 
 def test_labels_are_compared_with_verdicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 0 where all agree, so that a script can rely on it."""
+    assert 0 == main(["grade", str(lines(tmp_path / "rows.jsonl", ROWS[1:5])), "--check"])
+    assert "100.00 %" in capsys.readouterr().out
+
+
+def test_a_verdict_that_is_not_the_label_ends_the_check_with_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [*ROWS[1:5], ROWS[4] | {"label": "wrong"}]
-    assert 0 == main(["grade", str(lines(tmp_path / "rows.jsonl", rows)), "--check"])
-    printed = capsys.readouterr().out
-    assert "80.00 %" in printed
-    assert "line 5: exact, labelled not right, graded correct: '7' (the same text)" in printed
+    out = tmp_path / "graded.jsonl"
+    assert 1 == main(["grade", str(lines(tmp_path / "rows.jsonl", rows)), "--check", "--out", str(out)])
+    printed = capsys.readouterr()
+    assert "80.00 %" in printed.out
+    assert "line 5: exact, labelled not right, graded correct: '7' (the same text)" in printed.out
+    assert ["1 of 5 verdicts are not what the label says"] == [
+        line.partition("rows.jsonl: ")[2] for line in printed.err.splitlines()
+    ]
+    assert 5 == len(out.read_text().splitlines())
+
+
+def test_an_answer_that_cannot_be_judged_agrees_with_no_label(tmp_path: Path) -> None:
+    unreadable = {"prediction": r"\boxed{7}", "answer": "t(0,4]", "type": "math"}
+    for label in (True, False):
+        rows = lines(tmp_path / "rows.jsonl", [unreadable | {"label": label}])
+        assert 1 == main(["grade", str(rows), "--check", "--workers", "1"])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vergence.errors import DataError
+from vergence.errors import DataError, RunError
 from vergence.files import whole_file
 from vergence.grading.limits import Limits
 from vergence.grading.load import grader_for
@@ -26,7 +26,10 @@ BATCH = 2000
 
 
 def grade_command(path: Path, out: Path | None, *, check: bool, workers: int, cpu_seconds: float) -> None:
-    """Grade a file. Lines go to `out`, whole or not at all, or to standard output; the counts to the other one."""
+    """Grade a file. Lines go to `out`, whole or not at all, or to standard output; the counts to the other one.
+
+    With `check`, raises RunError where a verdict is not what its label says, after everything has been written.
+    """
     unlabelled = sum(row.label is None for row in read_rows(path))  # the whole file is looked at before any grading
     if check and unlabelled:
         raise DataError(f'{path}: {unlabelled} rows have no "label"; --check needs true or false in every row')
@@ -44,6 +47,11 @@ def grade_command(path: Path, out: Path | None, *, check: bool, workers: int, cp
         console.print(agreement_table(tally), highlight=False)
         for line in tally.disagreements:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+        found = tally.agreement
+        if found.agreeing < found.rows:
+            raise RunError(
+                f"{path}: {found.rows - found.agreeing} of {found.rows} verdicts are not what the label says"
+            )
 
 
 def _grade(path: Path, batch: list[Row], grader: Grader, tally: Tally, write: Write | None) -> None:

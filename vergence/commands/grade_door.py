@@ -11,7 +11,11 @@ def add_grade(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     sub.set_defaults(command=_grade)
     sub.add_argument("file", type=Path, metavar="FILE", help="JSON lines (docs/graders.md)")
     sub.add_argument("--out", type=Path, metavar="FILE", help="write the graded lines there (default: print them)")
-    sub.add_argument("--check", action="store_true", help="compare verdicts with the labels in the file")
+    sub.add_argument(
+        "--check",
+        action="store_true",
+        help="compare verdicts with the labels in the file; exit code 1 where they disagree",
+    )
     sub.add_argument("--workers", type=_workers, default=0, metavar="N", help="processes (default: one for each core)")
     sub.add_argument(
         "--deadline",

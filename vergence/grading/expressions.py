@@ -14,10 +14,11 @@ import sympy
 from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify import verify
-from sympy import Basic, MatrixBase, Symbol
+from sympy import Basic, MatrixBase, MatrixExpr, Symbol
 
-from vergence.grading.leaves import ENOUGH_DIGITS, Plain, cut_short, plainly, same_plainly
-from vergence.grading.units import Unit
+from vergence.grading.leaves import ENOUGH_DIGITS, Plain, cut_short, plainly, same_plainly, with_units
+from vergence.grading.unit_table import DEGREE, Unit
+from vergence.grading.units import same_dimension
 from vergence.grading.values import equal_constants, same_at_points, value_of
 
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # says that it has no timeout: the worker has
@@ -42,6 +43,7 @@ def same(gold: Plain, other: Plain, tolerance: Fraction) -> bool:
     seen = same_plainly(gold, other, tolerance)
     if seen is not None:
         return seen
+    gold, other = with_units(gold, other)
     expected = parsed(gold.core)
     if expected is None:
         raise UnreadableError(gold.text)
@@ -56,7 +58,7 @@ def same(gold: Plain, other: Plain, tolerance: Fraction) -> bool:
 def _readings(found: Any, gold: Plain, other: Plain) -> list[Any]:
     """What an answer may mean, by its percent sign and its unit; see `same_number`."""
     if gold.unit and other.unit and gold.unit != other.unit:
-        return [found * sympy.Rational(_factor(other.unit, gold.unit))] if gold.unit[0] == other.unit[0] else []
+        return [_converted(found, other.unit, gold.unit)] if same_dimension(gold.unit, other.unit) else []
     if gold.percent and not other.percent and isinstance(found, sympy.Expr):
         return [found, found * 100]
     if other.percent and not gold.percent and isinstance(found, sympy.Expr):
@@ -65,13 +67,21 @@ def _readings(found: Any, gold: Plain, other: Plain) -> list[Any]:
     return [found]
 
 
-def _factor(unit: Unit, into: Unit) -> Fraction:
-    return unit[1] / into[1]
+def _converted(value: Any, unit: Unit, into: Unit) -> Any:
+    """The same as `vergence.grading.units.converted`, of any expression."""
+    if not unit.known or (DEGREE in (unit, into) and (unit.zero or into.zero)) or not isinstance(value, sympy.Expr):
+        return value
+    factor, zero, other, other_zero = (
+        sympy.Rational(part.numerator, part.denominator) for part in (unit.factor, unit.zero, into.factor, into.zero)
+    )
+    if unit.zero or into.zero:
+        return (value * factor + zero - other_zero) / other
+    return value * factor / other * sympy.pi ** (unit.pi - into.pi)
 
 
 def _same(expected: Any, found: Any, gold: Plain, other: Plain, tolerance: Fraction) -> bool:
     if isinstance(expected, MatrixBase) or isinstance(found, MatrixBase):
-        return _same_matrix(expected, found)
+        return _same_matrix(expected, found, tolerance)
     if not (isinstance(expected, sympy.Expr) and isinstance(found, sympy.Expr)):
         return _verified(expected, found)
     expected, found = _plain(expected), _plain(found)
@@ -99,12 +109,12 @@ def _verified(expected: Any, found: Any) -> bool:
     )
 
 
-def _same_matrix(expected: Any, found: Any) -> bool:
+def _same_matrix(expected: Any, found: Any, tolerance: Fraction) -> bool:
     if not (isinstance(expected, MatrixBase) and isinstance(found, MatrixBase)) or expected.shape != found.shape:
         return False
     nothing = plainly("")
     pairs = zip(expected, found, strict=True)
-    return all(_same(one, other, nothing, nothing, Fraction(0)) for one, other in pairs)
+    return all(_same(one, other, nothing, nothing, tolerance) for one, other in pairs)
 
 
 def _plain(expression: Any) -> Any:
@@ -120,6 +130,8 @@ def _within(one: Any, other: Any, gold: Plain, said: Plain, tolerance: Fraction)
     apart = abs(one - other)
     if tolerance and apart <= sympy.Rational(tolerance.numerator, tolerance.denominator):
         return True
+    if gold.unit and said.unit and gold.unit != said.unit:
+        return False
     for leaf, exact in ((gold, other), (said, one)):
         number = leaf.number
         if number and number.decimals and number.digits >= ENOUGH_DIGITS and 0 < number.decimals <= 30:
@@ -136,7 +148,9 @@ def _nearest(value: Any) -> int:
 @lru_cache(maxsize=4096)
 def parsed(text: str) -> Any:
     """LaTeX as sympy has it; None where it is no mathematics. Raises MemoryError and RecursionError."""
-    if not text.strip():
+    if not text.strip() or not text.isascii():  # the parser passes over letters that it does not know
+        return None
+    if ":" in text and r"\{" not in text:  # the parser divides; a ratio or a time has been read before
         return None
     text = _ANGLE.sub(r"\\frac{\1\\pi}{180}", text)  # of a sine; an angle that is the answer itself is bare by now
     try:
@@ -151,6 +165,8 @@ def parsed(text: str) -> Any:
         raise
     except Exception:
         return None
+    if isinstance(found, MatrixExpr):  # a multiple of a matrix, a sum of two
+        found = found.doit()
     if isinstance(found, MatrixBase):
         return found.applyfunc(_exactly)
     return _exactly(found) if isinstance(found, Basic) else None

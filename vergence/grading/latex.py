@@ -2,13 +2,20 @@ r"""LaTeX as models write it -> one spelling, and where its parts end. No mathem
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
-from vergence.grading.markup import bare, plain_characters
+from vergence.grading.characters import plain_characters
+from vergence.grading.markup import bare
 
 _GONE = re.compile(
     r"\\(?:left|right|big|Big|bigg|Bigg|bigl|bigr|Bigl|Bigr|biggl|biggr|mathstrut|displaystyle|textstyle|limits|nolimits)"
-    r"(?![A-Za-z])\.?|\\!|\\\$|\\textdollar|\\pounds|[$€£¥]"
+    r"(?![A-Za-z])\.?|\\!|\\\$|\\textdollar|\\pounds(?![A-Za-z])|\$|^\s*[€£¥₹₽]"
 )
+_CURRENCY = re.compile(
+    r"(\\\$|\\pounds(?![A-Za-z])|[€£¥₹₽])\s*(-?[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?|\\frac\s*\{[0-9]+\}\s*\{[0-9]+\})"
+    r"(?=\s*(?:$|[,;)\]}]|\\text|[A-Za-z]{2}))"
+)
+_CURRENCIES = {r"\$": "dollars", r"\pounds": "£"}
 _SPACES = re.compile(r"(?<!\\)\\[,;:> ]|\\(?:quad|qquad|thinspace|hspace\{[^{}]*\}|phantom\{[^{}]*\})|~|\s+")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|,\s*\\!|,\\,|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
 _NAMES = (
@@ -33,15 +40,24 @@ _NAMES = (
     (re.compile(r"\\ctg(?![A-Za-z])"), r"\\cot "),
     (re.compile(r"\\(?:small)?setminus(?![A-Za-z])"), r"\\setminus "),
     (re.compile(r"\\(?:varnothing|emptyset)(?![A-Za-z])"), r"\\emptyset "),
-    (re.compile(r"\\text\s*\{\s*(?:and|or)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"), ","),
+    (
+        re.compile(
+            r"\\text\s*\{\s*(?:and|or|或者?|和|与|以?及)\s*\}|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])"
+            r"|(?<=[0-9A-Za-z)}\]])\s*(?:或者?|和|与|以?及)\s*(?=[-0-9A-Za-z\\(\[])"
+        ),
+        ",",
+    ),
     (re.compile(r"(?<![0-9])(?:\\[lc]?dots(?![A-Za-z])|\.\.\.|\u2026)"), r"\\text{and so on}"),
+    (re.compile(r"\\text\s*\{\s*([,;:])\s*\}"), r"\1"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"(?<![\\{])\*"), r"\\cdot "),
     (re.compile(r"(?<![A-Za-z\\])(?:pi|Pi|PI)(?![A-Za-z])"), r"\\pi "),
     (re.compile(r"(?<![A-Za-z\\])(?:oo|inf|infty|infinity)(?![A-Za-z])"), r"\\infty "),
     (re.compile(r"\\(?:mathbb|mathbf|Bbb)\s*\{?\s*R\s*\}?"), r"\\mathbb{R}"),
-    (re.compile(r"(?<![A-Za-z\\])sqrt\s*\[3\]"), r"\\sqrt[3]"),
     (re.compile(r"(?<![A-Za-z\\])sqrt(?![A-Za-z])"), r"\\sqrt"),
+    (re.compile(r"(?<![A-Za-z\\])cbrt(?![A-Za-z])"), r"\\sqrt[3]"),
+    (re.compile(r"\\root\s*\{?\s*([0-9A-Za-z]+)\s*\}?\s*\\of(?![A-Za-z])"), r"\\sqrt[\1]"),
+    (re.compile(r"\\sqrt\s*(\[[^\[\]]*\])\s*(?:([0-9A-Za-z])|\(([^()]*)\))"), r"\\sqrt\1{\2\3}"),
     (re.compile(r"(?<![A-Za-z\\])(sin|cos|tan|cot|sec|csc|ln|log|exp|arcsin|arccos|arctan)(?![A-Za-z])"), r"\\\1"),
     (
         re.compile(r"(?<![0-9A-Za-z_.])([0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE]([-+]?[0-9]{1,4})(?![0-9A-Za-z])"),
@@ -52,11 +68,16 @@ _UPRIGHT = re.compile(r"\\(?:mathrm|text|rm)\s*\{\s*([eid])\s*\}")
 _FACTORIAL = re.compile(r"([0-9]+|[A-Za-z]|\([^()]*\))\s*!\s*\^")
 _ROOT_OF = re.compile(r"\\sqrt\s*\(([^()]*)\)")
 _POWER_OF = re.compile(r"\^\s*\(([^()]*)\)")
+_INTRODUCED = re.compile(
+    r"^\\text\s*\{[^{}]*(?:\b(?:is|are|ratio|about|approximately|roughly|around|total)|[:=是为共约]|等于)\s*\}\s*(?=[^\s=])"
+)
+"""Words in front that say that a value follows."""
 _APPROXIMATELY = re.compile(r"\\(?:approx|simeq|doteq)(?![A-Za-z])")
 
 OPENING, CLOSING = "([{", ")]}"
 
 
+@lru_cache(maxsize=2048)
 def tidy(text: str) -> str:
     r"""One spelling for what LaTeX writes in many ways: `\dfrac`, `\left(`, `\geqslant`, `1e3`, `sqrt(2)`."""
     text = bare(plain_characters(text))
@@ -64,9 +85,11 @@ def tidy(text: str) -> str:
     text = _UPRIGHT.sub(r" \1 ", text)
     if "matrix" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # doubled by whoever wrote the file
+    text = _CURRENCY.sub(lambda one: rf"{one[2]}\text{{{_CURRENCIES.get(one[1], one[1])}}}", text)
     text = _GONE.sub("", text)
     for pattern, replacement in _NAMES:
         text = pattern.sub(replacement, text)
+    text = _INTRODUCED.sub("", text)
     text = _FACTORIAL.sub(r"(\1!)^", text)
     text = _ROOT_OF.sub(r"\\sqrt{\1}", text)
     text = _POWER_OF.sub(r"^{\1}", text)

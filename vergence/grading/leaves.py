@@ -1,29 +1,43 @@
 r"""One leaf of an answer, as far as it can be compared without mathematics: numbers, words, digits of a base."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
 
+from vergence.grading.characters import HAN
 from vergence.grading.markup import bare, without_text_commands
 from vergence.grading.numbers import Number, parse_number
+from vergence.grading.numerals import multiple
 from vergence.grading.numeric import same_number
 from vergence.grading.structure import Leaf, has_groups, read_answer
-from vergence.grading.units import Unit, is_wording, unit_of
+from vergence.grading.unit_table import SYMBOLS, Unit
+from vergence.grading.units import LONGEST, NONE, measure, same_dimension, unit_of
 
 ENOUGH_DIGITS = 6
 """Significant digits from which on a decimal stands for a number that has no finite one."""
 
 _PERCENT = re.compile(r"\s*(?:\\?%|\\text\s*\{\s*(?:percent|%|\\%)\s*\}|\bpercent)$")
-_DEGREES = re.compile(r"\s*(?:\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree)(?:\s*[CF](?![A-Za-z]))?$")
 _FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-_TEXT_BEHIND = re.compile(r"^(.+?)\s*\\text\s*\{([^{}]*)\}\s*(\^\s*\{?\s*[23]\s*\}?)?$", re.DOTALL)
-_WORD_BEHIND = re.compile(r"^(.*[0-9)}\]])\s+([A-Za-z]{2,}(?:\s*\^\s*\{?[23]\}?)?(?:\s*/\s*[A-Za-z]+)?)$")
+_UNIT = re.compile(
+    rf"\s*(?:\\text(?![a-z])|\\mu\s*\\text|\\Omega(?![a-z])|\\AA(?![a-z])|\^\s*\{{?\s*\\circ|\\degree|[{HAN}€£¥₹₽Å]"
+    rf"|\(\s*(?:\\text|[{HAN}])|\\frac\s*\{{\s*\\text)"
+)
+"""Where a unit begins that cannot be a variable."""
+_LETTERS = re.compile(r"(?<=[0-9)}\]])\s+(?=[^\W\d_]|\\mu)")
+"""Where letters begin behind a number and a blank."""
+_MASS_TIMES = re.compile(r"(?<=[0-9)}\]])\s*(?=m[gsVAWNTFHKCJ]$)")
+"""Where `m g` begins, mass times something, or milligrams."""
+_UNMISTAKABLE = re.compile(r"(?!m[gsVAWNTFHKCJ]$)[^\W\d_]{2}|/|\^\s*\{?\s*-|\\Omega|[^\x00-\x7f]")
+"""What makes letters a unit, if they name one: two of them together, a quotient, a negative power."""
+_OPEN = re.compile(r"(?:[-+=*/^_(\[{,<>:]|\\(?:cdot|times|le|ge|pm))$")
 _BASE = re.compile(r"([0-9A-F]+)\s*_\s*\{?\s*([0-9]{1,2}|[a-z]+)\s*\}?")
 _DIGITS = re.compile(r"[0-9A-F]+")
 _ONLY_TEXT = re.compile(r"(?:\\text\s*\{[^{}]*\}\s*)+")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z '\-./&]*")
-_TWO_LETTERS = re.compile(r"[A-Za-z]{2}")
+_WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[ '\u2019\-./&])*")
+_TWO_LETTERS = re.compile(rf"[^\W\d_]{{2}}|[{HAN}]")
+_FORMULA = re.compile(r"[0-9\\=<>^_+*]")
+_HAS_HAN = re.compile(f"[{HAN}]")
 _VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z](?![A-Za-z])")
 _TEXT_COMMAND = re.compile(r"\\text\s*\{[^{}]*\}")
 _BLANK = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
@@ -43,25 +57,43 @@ class Plain:
     """The text without percent sign, degrees and unit."""
     percent: bool
     unit: Unit | None
+    """The unit or words behind it."""
+    other: "tuple[str, Unit] | None" = None
+    """The core and the unit, if letters that may be variables are taken for a unit: of `5 m`."""
 
 
 def plainly(text: str) -> Plain:
     """The text of a leaf, looked at."""
     text = text.strip()
-    variable = _VARIABLE.search(_TEXT_COMMAND.sub("", text))
+    if _HAS_HAN.match(text) and (number := parse_number(text)):  # 三分之二
+        return Plain(text, number, "", str(number.value), number.percent, number.unit)
     without = _PERCENT.sub("", text)
-    core, unit = _without_unit(without if _FUNCTION.search(without) else _DEGREES.sub("", without))
-    number = None if variable else parse_number(text)
-    return Plain(text, number, words_of(text), core, percent=without != text, unit=unit)
+    core, unit, other = _without_unit(without)
+    mass = _MASS_TIMES.search(core)
+    if mass and unit is None:
+        other = core[: mass.start()], SYMBOLS[core[mass.end() :]]
+    variable = _VARIABLE.search(_TEXT_COMMAND.sub("", core))
+    number = None if variable or (mass and unit is None) else parse_number(text if core == without else core)
+    if number is not None and unit is not None and number.unit is None:
+        number = replace(number, unit=unit, written=text)
+    return Plain(text, number, words_of(text, number is not None), core, without != text, unit, other)
 
 
-def words_of(text: str) -> str:
-    r"""Text in one form if it is words: `\text{ (E) }` -> `E`, `The East` -> `east`; "" for mathematics."""
+def words_of(text: str, is_number: bool = False) -> str:
+    r"""Text in one form if it is words: `\text{ (E) }` -> `E`, `The East` -> `east`; "" for mathematics.
+
+    Chinese text with numbers in it is words as well, but not a number with its unit.
+    """
     wrapped = _ONLY_TEXT.fullmatch(text.strip()) is not None
     said = bare(without_text_commands(text)).strip("()[]'\" ")
     said = " ".join(said.split())
-    if wrapped or (_WORDS.fullmatch(said) and _TWO_LETTERS.search(said)):
-        return _ARTICLE.sub("", said.lower()) if len(said) > 1 else said
+    foreign = (
+        not said.isascii()
+        and not is_number
+        and (not _FORMULA.search(said) or (_HAS_HAN.search(said) and "\\" not in said))
+    )
+    if wrapped or foreign or (_WORDS.fullmatch(said) and _TWO_LETTERS.search(said)):
+        return _ARTICLE.sub("", said.casefold()) if len(said) > 1 else said
     return ""
 
 
@@ -75,11 +107,28 @@ def same_plainly(gold: Plain, other: Plain, tolerance: Fraction) -> bool | None:
     if gold.words:
         if gold.words == (other.words or words_of(rf"\text{{{other.text}}}")):
             return True
-        if len(gold.words) > 3 or " " in gold.words or gold.text.startswith(r"\text"):
+        if len(gold.words) > 3 or " " in gold.words or not gold.words.isascii() or gold.text.startswith(r"\text"):
             return False
+    gold, other = with_units(gold, other)
     if gold.number and other.number:
         return same_number(gold.number, other.number, tolerance) or _rounded(gold.number, other.number)
     return None
+
+
+def with_units(gold: Plain, other: Plain) -> tuple[Plain, Plain]:
+    """Two leaves, letters of one taken for its unit where the other has a unit; of both, if they can be converted."""
+    both = gold.other and other.other and same_dimension(gold.other[1], other.other[1])
+    mine = gold.other if gold.other and (other.unit or both) else None
+    theirs = other.other if other.other and (gold.unit or both) else None
+    return _measured(gold, mine), _measured(other, theirs)
+
+
+def _measured(leaf: Plain, measure: tuple[str, Unit] | None) -> Plain:
+    if measure is None:
+        return leaf
+    core, unit = measure
+    number = parse_number(core)
+    return replace(leaf, core=core, unit=unit, number=number and replace(number, unit=unit), other=None)
 
 
 def squeezed(text: str) -> str:
@@ -91,6 +140,8 @@ def _rounded(gold: Number, other: Number) -> bool:
     """Whether one is a decimal with enough digits of the other, a fraction without a finite decimal."""
     for decimal, fraction in ((gold, other), (other, gold)):
         if not decimal.decimals or decimal.digits < ENOUGH_DIGITS or fraction.decimals is not None:
+            continue
+        if decimal.unit and fraction.unit and decimal.unit != fraction.unit:
             continue
         if decimal.percent != fraction.percent or _terminates(fraction.value) or decimal.decimals > 1000:
             continue
@@ -118,15 +169,28 @@ def _terminates(value: Fraction) -> bool:
     return below == 1
 
 
-def _without_unit(text: str) -> tuple[str, Unit | None]:
-    r"""`9\sqrt{2} \text{ cm}^2` -> `9\sqrt{2}` and the unit; words behind in a text command go, whatever they say."""
-    found = _TEXT_BEHIND.match(text)
-    if found and is_wording(found.group(2)) and found.group(1).strip():
-        return found.group(1).strip(), unit_of(found.group(2).strip() + (found.group(3) or ""))
-    found = _WORD_BEHIND.match(text)
-    if found and unit_of(found.group(2)):
-        return found.group(1), unit_of(found.group(2))
-    return text, None
+def _without_unit(text: str) -> tuple[str, Unit | None, tuple[str, Unit] | None]:
+    r"""`9\sqrt{2} \text{ cm}^2` -> `9\sqrt{2}` and the unit; the third is what `5 m` is, if m is no variable.
+
+    Words in a text command behind mathematics go, whatever they say.
+    """
+    angle = _FUNCTION.search(text) is not None  # degrees of a sine are its own
+    for begin in _UNIT.finditer(text, max(0, len(text) - LONGEST)):
+        head = text[: begin.start()].strip()
+        if not head or _OPEN.search(head) or head.count("{") != head.count("}") or (angle and "circ" in begin.group()):
+            continue
+        unit = measure(text[begin.start() :])
+        if unit is not None and not unit.known and multiple(without_text_commands(text[begin.start() :])):
+            return text, None, None  # millions are no unit
+        if unit is not None:
+            return head, None if unit == NONE else unit, None
+    for begin in _LETTERS.finditer(text, max(0, len(text) - LONGEST)):
+        head, behind = text[: begin.start()], text[begin.end() :]
+        unit = unit_of(behind) if head.count("{") == head.count("}") else None
+        if unit is not None and not _OPEN.search(head):
+            sure = _UNMISTAKABLE.search(behind.replace(r"\mu", ""))
+            return (head, unit, None) if sure else (text, None, (head, unit))
+    return text, None, None
 
 
 def _same_base(gold: str, other: str) -> bool | None:

@@ -5,12 +5,15 @@ The kinds are compared first, since math-verify takes a pair, an open interval a
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from vergence.grading.expressions import UnreadableError, parsed, same
 from vergence.grading.latex import tidy
 from vergence.grading.leaves import plainly
-from vergence.grading.structure import Answer, Bag, Leaf, Row, has_groups, read_answer
+from vergence.grading.numbers import parse_number
+from vergence.grading.structure import Answer, Bag, Leaf, Ratio, Row, has_groups, read_answer
+from vergence.grading.times import same_time
 from vergence.types import Verdict
 
 _RELATION = re.compile(r"[<>]|\\(?:le|ge)(?![A-Za-z])")
@@ -58,16 +61,81 @@ def _alike(gold: Answer, other: Answer, within: Fraction) -> bool:
         if bool(gold.name) != bool(other.name) and ("=" in gold.text or "=" in other.text):
             return _same_text(_equation(gold), _equation(other), within)
         return _same_text(gold.text, other.text, within)
+    if isinstance(gold, Ratio) or isinstance(other, Ratio):
+        return _same_ratio(gold, other, within)
     if _coordinates(gold, other):
         return _in_order(_parts(gold), [_unnamed(part) for part in _parts(other)], within)
     if isinstance(gold, Bag) and len(gold.parts) == 1:
         return _alike(gold.parts[0], other, within)
     if isinstance(other, Bag) and len(other.parts) == 1:
         return _alike(gold, other.parts[0], within)
-    if _as_sets(gold, other):
+    if _as_sets(gold, other) or _matrix_and_formula(gold, other):
         return _same_text(gold.text, other.text, within)
     _assert_readable(gold)
     return False
+
+
+def _matrix_and_formula(gold: Answer, other: Answer) -> bool:
+    r"""Whether one is a matrix and the other may have one for its value: `\frac12 \begin{pmatrix}...`."""
+    kinds = sorted((gold, other), key=lambda answer: isinstance(answer, Row))
+    return isinstance(kinds[0], Leaf) and isinstance(kinds[1], Row) and kinds[1].opening == "matrix"
+
+
+def _same_ratio(gold: Answer, other: Answer, within: Fraction) -> bool:
+    """Two ratios, or times, or a ratio of two and a number that may be its value.
+
+    A right answer that may be a time, such as `8:15`, is compared literally: it is not `16:30`.
+    """
+    if isinstance(gold, Bag) and len(gold.parts) == 1:
+        return _alike(gold.parts[0], other, within)
+    if isinstance(other, Bag) and len(other.parts) == 1:
+        return _alike(gold, other.parts[0], within)
+    if isinstance(gold, Ratio) and isinstance(other, Ratio):
+        if gold.time:
+            return other.time is not None and same_time(gold.time, other.time)
+        if gold.to and other.to:
+            return _in_order(gold.parts, other.parts, within)
+        return _proportional(gold.parts, other.parts)
+    ratio, value = (gold, other) if isinstance(gold, Ratio) else (other, gold)
+    if not (isinstance(ratio, Ratio) and isinstance(value, Leaf)) or len(ratio.parts) != 2:
+        _assert_readable(gold)
+        return False
+    if ratio is gold and ratio.time:
+        above, below = (part.text for part in ratio.parts)
+        literally = rf"\\frac\s*\{{?{above}\}}?\s*\{{{below}\}}|{above}\s*/\s*{below}"
+        return re.fullmatch(literally, value.text) is not None
+    quotient = rf"\frac{{{ratio.parts[0].text}}}{{{ratio.parts[1].text}}}"
+    texts = (quotient, value.text) if ratio is gold else (value.text, quotient)
+    return _same_text(*texts, within)
+
+
+def _proportional(mine: Sequence[Leaf], theirs: Sequence[Leaf]) -> bool:
+    """Whether a_i b_j = a_j b_i for all terms; not all of them may be zero."""
+    if len(mine) != len(theirs):
+        for part in mine:
+            _assert_readable(part)
+        return False
+    one, other = _terms(mine), _terms(theirs)
+    if one is not None and other is not None:
+        crossed = all(one[i] * other[j] == one[j] * other[i] for i in range(len(one)) for j in range(i))
+        return crossed and any(one) and any(other)
+    if any(terms is not None and not any(terms) for terms in (one, other)):
+        return False
+    products = [
+        (rf"({mine[0].text}) \cdot ({theirs[i].text})", rf"({mine[i].text}) \cdot ({theirs[0].text})")
+        for i in range(1, len(mine))
+    ]
+    return all(_same_text(*pair, Fraction(0)) for pair in products)
+
+
+def _terms(parts: Sequence[Leaf]) -> list[Fraction] | None:
+    """Plain numbers in units of one dimension; None where a term is no number, or the units cannot be compared."""
+    numbers = [parse_number(part.text) for part in parts]
+    found = [number for number in numbers if number is not None]
+    units = {number.unit.powers if number.unit else None for number in found}
+    if len(found) < len(parts) or len(units) > 1:
+        return None
+    return [number.value * (number.unit.factor if number.unit else 1) for number in found]
 
 
 def _same_text(gold: str, other: str, within: Fraction) -> bool:
@@ -95,17 +163,32 @@ def _same_bags(gold: Bag, other: Bag, within: Fraction) -> bool:
 
 def _matched(mine: Sequence[Answer], theirs: Sequence[Answer], within: Fraction) -> bool:
     """Whether the parts are the same in some order, each as often."""
-    left = list(theirs)
-    if len(mine) != len(left):
+    if len(mine) != len(theirs):
         for part in mine:
             _assert_readable(part)
         return False
-    for part in mine:
-        found = next((place for place, other in enumerate(left) if _alike(part, other, within)), None)
-        if found is None:
-            return False
-        del left[found]
-    return True
+    partner: dict[int, int] = {}  # place in theirs -> place in mine
+    known: dict[tuple[int, int], bool] = {}
+
+    def fits(one: int, other: int) -> bool:
+        if (one, other) not in known:
+            known[one, other] = _alike(mine[one], theirs[other], within)
+        return known[one, other]
+
+    def find(one: int, tried: set[int]) -> bool:
+        """An augmenting path: within a tolerance the first that fits need not be the one."""
+        free = [other for other in range(len(theirs)) if other not in partner and other not in tried]
+        taken = [other for other in range(len(theirs)) if other in partner and other not in tried] if within else []
+        for other in (*free, *taken):
+            if other in tried or not fits(one, other):
+                continue
+            tried.add(other)
+            if other not in partner or find(partner[other], tried):
+                partner[other] = one
+                return True
+        return False
+
+    return all(find(one, set()) for one in range(len(mine)))
 
 
 def _once(parts: Sequence[Answer], within: Fraction) -> list[Answer]:
@@ -147,13 +230,7 @@ def _parts(answer: Answer) -> Sequence[Answer]:
 
 
 def _unnamed(part: Answer) -> Answer:
-    match part:
-        case Leaf(text=text):
-            return Leaf(text)
-        case Row(parts=parts, opening=opening, closing=closing, text=text):
-            return Row(parts, opening, closing, text)
-        case Bag(parts=parts, braced=braced, text=text):
-            return Bag(parts, braced, text)
+    return replace(part, name="")
 
 
 def _as_sets(gold: Answer, other: Answer) -> bool:

@@ -7,8 +7,11 @@ import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from vergence.grading.markup import bare, plain_characters, without_text_commands
-from vergence.grading.units import Unit, is_wording, unit_of
+from vergence.grading.characters import plain_characters
+from vergence.grading.markup import bare, without_text_commands
+from vergence.grading.numerals import COUNTED, multiple, numeral
+from vergence.grading.unit_table import DOLLAR, SYMBOLS, WORDS, Unit
+from vergence.grading.units import LONGEST, NONE, measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,54 +22,50 @@ class Number:
     percent: bool = False
     """Whether a percent sign stands behind it; `value` is what stands before the sign."""
     unit: Unit | None = None
-    """The unit behind it, where it is known."""
+    """The unit or the words behind it, or the currency in front; None where there is none."""
     decimals: int | None = None
     """Places behind the decimal point; None for a fraction."""
     digits: int = 0
     """Significant digits, leading zeros aside; 0 for a fraction."""
     written: str = ""
-    """The text that it was read from."""
+    """The text that it was read from; in a sentence without its unit."""
+    behind: str = ""
+    """The unit that follows it in a sentence."""
 
 
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
-_DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
-_TEN = r"\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([-+]?\s*[0-9]{1,4})\s*\}?"
-_EXPONENT = rf"(?:[eE]([-+]?[0-9]{{1,4}})|{_TEN})?"
+DECIMAL = rf"(?:{_DIGITS}(?:\.[0-9]*)?|\.[0-9]+)"
+TEN = r"\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?\s*([-+]?\s*[0-9]{1,4})\s*\}?"
+_EXPONENT = rf"(?:[eE]([-+]?[0-9]{{1,4}})|{TEN})?"
 _SIGN = r"([-+]?)\s*"
 _ENDLESS = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*(?:\{\s*([0-9]+)\s*\}|([0-9]))")
 _DOTTED = re.compile(r"([0-9]*)\.([0-9]*?)([0-9]{1,6}?)\3{2,}\s*(?:\.\.\.|\\[lc]?dots|\u2026)")
 _POWER = re.compile(rf"{_SIGN}10\s*\^\s*\{{?\s*([-+]?[0-9]{{1,4}})\s*\}}?")
-_SIMPLE = re.compile(rf"{_SIGN}({_DECIMAL}){_EXPONENT}")
-_RATIO = re.compile(rf"{_SIGN}({_DECIMAL})\s*/\s*(-?)\s*({_DECIMAL})")
-_ONE_ARGUMENT = rf"(?:\{{\s*(-?)\s*({_DECIMAL})\s*\}}|\s*()([0-9]))"
+_SIMPLE = re.compile(rf"{_SIGN}({DECIMAL}){_EXPONENT}")
+_RATIO = re.compile(rf"{_SIGN}({DECIMAL})\s*/\s*(-?)\s*({DECIMAL})")
+_ONE_ARGUMENT = rf"(?:\{{\s*(-?)\s*({DECIMAL})\s*\}}|\s*()([0-9]))"
 _FRACTION = re.compile(rf"{_SIGN}\\[dtc]?frac\s*{_ONE_ARGUMENT}\s*{_ONE_ARGUMENT}")
 _MIXED = re.compile(
     rf"{_SIGN}([0-9]+)\s*\\[dtc]?frac\s*(?:\{{\s*([0-9]+)\s*\}}|\s*([0-9]))\s*(?:\{{\s*([0-9]+)\s*\}}|([0-9]))"
 )
 _MIXED_PLAIN = re.compile(rf"{_SIGN}([0-9]+)(?:\s+|\s*-\s*|\s+and\s+)([0-9]+)\s*/\s*([0-9]+)")
-_CURRENCY = re.compile(r"(?:\\\$|\$|\\textdollar|\\pounds|€|£|¥|₹|US\$|USD|Rs\.?)\s*")
+CURRENCY = re.compile(r"(?:\\\$|US\$|\$|\\textdollar|\\pounds|[€£¥₹₽]|USD|RMB|Rs\.?(?![A-Za-z]))\s*")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\?\bper\s?cent\b|\bpercentage\b|\bpct\b)(?:\s*points?)?\s*$", re.IGNORECASE)
-_DEGREES = re.compile(r"\s*(?:\^\s*\{?\s*\\circ\s*\}?|\\degree|\\deg)\s*([CF](?![A-Za-z]))?\s*$")
-_SPACED_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
-_TRAIL = re.compile(r"^(.*?[0-9.}])\s*((?:(?<=[0-9.}\s])|(?<=~))[A-Za-z][A-Za-z0-9^{}/ .\-]*)$")
+SPACED_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!|\\,|\\!)\s*(?=[0-9]{3}(?![0-9]))")
+_BEHIND = re.compile(
+    r"(?<=[0-9.})])(?:\s|~|\\[,;:! ]|\\quad)*"
+    r"(?:\\(?:text|mbox|hbox|math(?:rm|bf|sf|it)|mu|Omega|AA|ell|[dt]?frac|degree|deg|cdot)(?![a-z])|\^\s*\{?\s*\\circ|[^\W\d_]|[(€£¥₹₽])"
+)
+"""Where something begins behind a number that may be its unit."""
+_NEVER_TOGETHER = frozenset({"d", "t", "K", "M", "B", "b"})
+"""Letters that are no unit directly behind a number: `5M` may be millions."""
+_MINUS = re.compile("^负\\s*(?=[0-9.])")
+_INTRODUCED = re.compile("(?:大约|约|一共|总共|共有|共|等于|为|是|得|有)\\s*")
 _WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
 _BY_WORD = {word: index for index, word in enumerate(_WORDS.split())}
-
-_TOKEN = re.compile(
-    rf"(?<![\w.])(?:[-+]\s?)?(?:{_CURRENCY.pattern})?(?:[-+]\s?)?"
-    rf"(?:[0-9]+\s*\\[dtc]?frac\{{[0-9]+\}}\{{[0-9]+\}}|\\[dtc]?frac\{{-?[0-9]+\}}\{{[0-9]+\}}"
-    rf"|[0-9]+\s+[0-9]+/[0-9]+|{_DECIMAL}\s*/\s*{_DECIMAL}|{_DECIMAL}(?:[eE][-+]?[0-9]{{1,4}}|{_TEN})?)"
-    rf"(?:\s*\\?%)?"
-)
-_A_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}")
-_LISTED = re.compile(r"[(\[{][^()\[\]{}]*[0-9]\s*,\s*(?![0-9]{3}(?![0-9]))")
-_GOES_ON = re.compile(
-    r"\s*(?:[-+*/^=<>:_{}()\[\]\\|&~]|,?\s*(?:or|and|to|of|out|through|times|plus|minus|over|x|divided)\b"
-    r"|,?\s*[$]?[0-9]|[A-Za-z](?![a-z ]))"
-)
 
 
 def parse_number(text: str) -> Number | None:
@@ -75,80 +74,73 @@ def parse_number(text: str) -> Number | None:
     word = _BY_WORD.get(text.lower())
     if word is not None:
         return Number(Fraction(word), decimals=0, written=written)
-    text = _SPACED_COMMA.sub(",", text)
-    text = " ".join(without_text_commands(text).split())
-    percent = _PERCENT.search(text)
-    text = text[: percent.start()] if percent else text
-    degrees = _DEGREES.search(text)
-    text = text[: degrees.start()] if degrees else text
-    sign, money = "", False
+    if not text.isascii():
+        text = _in_digits(text)
+    text = SPACED_COMMA.sub(",", text)
+    sign, money = "", None
     while True:  # of "-$5" and "$-5"
         if text[:1] in "+-" and text:
             sign, text = ("-" if (sign == "-") != (text[0] == "-") else ""), text[1:].lstrip()
-        elif currency := _CURRENCY.match(text):
-            money, text = money or "$" in currency.group(), text[currency.end() :]
+        elif currency := CURRENCY.match(text):
+            money, text = money or _currency(currency.group()), text[currency.end() :]
         else:
             break
-    found = _exact(text)
-    unit: Unit | None = unit_of("dollars") if money else unit_of("degrees") if degrees else None
+    flat = " ".join(without_text_commands(text).split())
+    percent = _PERCENT.search(flat)
+    found, unit = _exact(flat[: percent.start()] if percent else flat), money
     if found is None and not percent:
-        found, behind = _with_words(text)
-        unit = behind or unit
+        found, unit = _with_words(text, money)
     if found is None:
         return None
     value = -found.value if sign == "-" else found.value
     return replace(found, value=value, percent=bool(percent), unit=unit, written=written)
 
 
-def leading_number(text: str) -> Number | None:
-    """The number that a sentence begins with, where it does not go on as a list, a range or a calculation."""
-    text = _SPACED_COMMA.sub(",", bare(plain_characters(text)))
-    token = _TOKEN.match(text)
-    if token is None or _GOES_ON.match(text, token.end()):
-        return None
-    return parse_number(token.group())
+def _in_digits(text: str) -> str:
+    """Chinese numerals in front as digits, where a unit, a counted thing or nothing follows; no "about" in front."""
+    text = _INTRODUCED.sub("", text, count=1) if _INTRODUCED.match(text) else text
+    found = numeral(text)
+    if found is None:
+        return _MINUS.sub("-", text)
+    digits, behind = found
+    unit = measure(behind)
+    if behind and not COUNTED.match(behind) and (unit is None or not unit.known):
+        return text
+    return f"{digits} {behind}"
 
 
-def only_number(text: str) -> Number | None:
-    """The number that a sentence has; None where it has none, or several, or one within a pair or a list."""
-    if not _A_WORD.search(text) or _LISTED.search(text):
-        return None
-    numbers = numbers_in(text)
-    return numbers[0] if len({(number.value, number.percent) for number in numbers}) == 1 else None
+def _currency(sign: str) -> Unit | None:
+    sign = sign.strip().lstrip("\\").rstrip(".")
+    if "$" in sign or sign == "textdollar":
+        return DOLLAR
+    return SYMBOLS.get(sign.replace("pounds", "£")) or WORDS.get(sign.lower())
 
 
-def numbers_in(text: str) -> list[Number]:
-    """Every number in a sentence, in order; digits that are part of a word ("x2", "H2O") are none."""
-    text = _SPACED_COMMA.sub(",", plain_characters(text))
-    found = []
-    for token in _TOKEN.finditer(text):
-        end = token.end()
-        if end < len(text) and (text[end].isalpha() or text[end] == "_") and not _unit_follows(text, end):
+def _with_words(text: str, money: Unit | None) -> tuple[Number | None, Unit | None]:
+    """A number with a unit or words behind it, such as "5 apples"; "per hour" belongs to a currency in front."""
+    for begin in _BEHIND.finditer(text, max(0, len(text) - LONGEST)):
+        head, behind = text[: begin.start()], text[begin.start() :]
+        core = _exact(" ".join(without_text_commands(head).split()))
+        if core is None:
             continue
-        number = parse_number(token.group())
-        if number is not None:
-            found.append(number)
-    return found
+        unit = measure(behind)
+        more = multiple(behind) if unit is None or not unit.known else None
+        if more is not None:
+            factor, behind = more
+            core, unit = replace(core, value=core.value * factor, decimals=0, digits=0), measure(behind)
+        together = behind[:1].isalpha()  # "2k" is no number with a unit
+        if unit is None or (together and more is None and (not unit.known or behind in _NEVER_TOGETHER)):
+            return None, None
+        if money is not None:
+            unit = _per(money, unit)
+        return core, None if unit == NONE else unit
+    return None, None
 
 
-def _unit_follows(text: str, end: int) -> bool:
-    """Whether the letters at `end` are a unit, as in "12cm"."""
-    word = re.match(r"[A-Za-z]+", text[end:])
-    return word is not None and unit_of(word.group()) is not None
-
-
-def _with_words(text: str) -> tuple[Number | None, Unit | None]:
-    """A number with a unit or words behind it, such as "5 apples"."""
-    trail = _TRAIL.match(text)
-    if not trail or not is_wording(trail.group(2)):
-        return None, None
-    core = _exact(trail.group(1).strip())
-    behind = trail.group(2).strip()
-    together = trail.end(1) == trail.start(2)
-    unit = unit_of(behind)
-    if core is None or (together and unit is None):  # "2k" is no number with a unit
-        return None, None
-    return core, unit
+def _per(money: Unit, unit: Unit) -> Unit:
+    """`$5 per hour`: what is per hour is the money."""
+    rate = unit.known and unit.powers and all(power < 0 for _, power in unit.powers)
+    return Unit(tuple(sorted((*money.powers, *unit.powers))), money.factor * unit.factor) if rate else money
 
 
 def _repeating(whole: str, once: str, again: str) -> Number:

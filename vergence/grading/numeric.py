@@ -3,13 +3,17 @@
 import re
 from fractions import Fraction
 
-from vergence.grading.markup import bare, plain_characters
-from vergence.grading.numbers import Number, leading_number, numbers_in, only_number, parse_number
+from vergence.grading.characters import plain_characters
+from vergence.grading.markup import bare
+from vergence.grading.numbers import Number, parse_number
 from vergence.grading.read import NEGATION, Located, Missing, Place, locate
+from vergence.grading.sentences import leading_number, numbers_in, only_number
+from vergence.grading.units import converted, same_dimension
 from vergence.types import Grade, Grading, Verdict
 
 _ABOUT = re.compile(r"(?:\\approx|\\sim|~|=|about|approximately|roughly|around)\s*", re.IGNORECASE)
 _HUNDRED = Fraction(100)
+_PI = Fraction("3.14159265358979323846264338327950288419716939937510")
 
 
 def grade_numeric(grading: Grading, answer: str, text: str) -> Grade:
@@ -23,7 +27,7 @@ def grade_numeric(grading: Grading, answer: str, text: str) -> Grade:
     number = number_of(found)
     if number is None:
         return Grade(Verdict.WRONG, bare(found.text)[:200], "the final answer is not one number")
-    extracted = number.written
+    extracted = f"{number.written} {number.behind}".rstrip()
     if same_number(gold, number, Fraction(str(grading.tolerance))):
         return Grade(Verdict.CORRECT, extracted, "the same number")
     return Grade(Verdict.WRONG, extracted, "another number")
@@ -66,9 +70,11 @@ def same_number(gold: Number, number: Number, tolerance: Fraction) -> bool:
     hundredths alone where the right answer has no sign and is at most 1.
     """
     if gold.unit and number.unit and gold.unit != number.unit:
-        if gold.unit[0] != number.unit[0]:
+        if not same_dimension(gold.unit, number.unit):
             return False
-        return abs(gold.value - number.value * number.unit[1] / gold.unit[1]) <= tolerance
+        return abs(gold.value - converted(number.value, number.unit, gold.unit, _PI)) <= tolerance
+    if (gold.percent and number.unit) or (number.percent and gold.unit):
+        return False
     readings = {number.value}
     if gold.percent and not number.percent:
         readings = {number.value, number.value * _HUNDRED}

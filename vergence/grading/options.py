@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from vergence.grading.markup import bare, plain_characters, without_text_commands
+from vergence.grading.characters import plain_characters
+from vergence.grading.markup import bare, without_text_commands
 from vergence.grading.numbers import Number, parse_number
 from vergence.grading.numeric import same_number
 
@@ -46,9 +47,16 @@ _BEFORE_TEXT = re.compile(
     re.DOTALL,
 )
 _PREFIX = re.compile(
-    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?(?:\s+is)?\s*:?\s*(?=[(\[*]|[A-Za-z]\b)", re.IGNORECASE
+    r"(?:(?:clearly|obviously|certainly|definitely|most likely|likely|probably|simply|indeed)(?=\s)"
+    r"|(?:the\s+)?(?:correct\s+)?(?:option|choice|answer)s?(?:\s+is)?\s*[:-]?"
+    r"|(?:因此|所以|故|应|我)?\s*(?:正确)?的?\s*(?:答案|选项?|选择)\s*(?:是|为|:)?)\s*(?=[(\[*]|[A-Za-z]\b)",
+    re.IGNORECASE,
 )
-_LIST = re.compile(r"\(?\s*[A-Z]\s*\)?(?:\s*(?:,|;|/|&|\+|\band\b|\bor\b|,\s*and\b|,\s*or\b)\s*\(?\s*[A-Z]\s*\)?)+")
+_SUFFIX = re.compile(r"(?<=[A-Za-z)])\s*选?项$")
+_ONE = r"(?:\(\s*)?[A-Z](?:\s*\))?"
+_JOINED = r"(?:\band\b|\bor\b|和|与|或者?)"
+_LIST = re.compile(rf"{_ONE}(?:\s*(?:[;/&+]|,(?:\s*{_JOINED})?|{_JOINED})\s*{_ONE})+")
+_GOES_ON = re.compile(rf"(?:[,;/&+]|{_JOINED})\s*{_ONE}(?![A-Za-z'])")
 _RUN = re.compile(r"[A-Z]{2,26}")
 _ARTICLE = re.compile(r"(?:the|an?)\s+", re.IGNORECASE)
 _DOTS = re.compile(r"\.{2,}|\u2026|\\l?dots(?![a-z])")
@@ -85,7 +93,7 @@ def naming(text: str, options: Sequence[str]) -> Naming:
     and text disagree, the text names nothing.
     """
     known = _known(tuple(options))
-    text = _tidy(text)
+    text = _SUFFIX.sub("", _tidy(text))  # B 选项
     count = len(options) or len(LETTERS)
     alone = _ALONE.fullmatch(text)
     if alone and not (text.islower() and text in known.texts):
@@ -117,7 +125,7 @@ def _letter_with_text(text: str, known: _Known, count: int) -> Naming:
         return Unclear(f"names option {letter(place)} of {count}")
     own = _first_alike(place, known)
     if said is None:
-        if _letters_listed(_tidy(rest), count) - {place}:
+        if _letters_listed(_tidy(rest), count) - {place} or _GOES_ON.match(rest):
             return Unclear("names several options")
         if not marked and not _BECAUSE.match(rest) and (text[0] in "AI" or rest[0].isalnum()):
             return Unclear("begins with a word, not with a letter of an option")
@@ -127,7 +135,7 @@ def _letter_with_text(text: str, known: _Known, count: int) -> Naming:
     return Unclear(f"names {letter(place)} with the text of another option")
 
 
-_BECAUSE = re.compile(r"(?:because|since|as|which)\b")
+_BECAUSE = re.compile(r"(?:because|since|as|which)\b|因为|由于")
 
 
 def _by_text(text: str, known: _Known) -> Picked | None:

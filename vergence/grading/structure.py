@@ -2,6 +2,7 @@ r"""What kind of answer a LaTeX text is, before any mathematics is done: a tuple
 
 \{1, 2\}   1, 2   1 \text{ or } 2     a Bag: order does not matter
 (1, 2)   [0, 1)   a < x < b           a Row: order matters, and so do the brackets
+1:2:3   3:30   9 a.m.                 a Ratio, or a time of day, or what may be both
 x = 5   f(x) = x + 1   x \in [0, 1]   the same with a name
 anything else                         a Leaf
 """
@@ -10,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from vergence.grading.latex import outside, split_outside, tidy, wrapped
+from vergence.grading.times import Time, time_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A tuple, a point, a vector or an interval."""
+    """A tuple, a point, a vector or an interval; a matrix is a row of its rows, between "matrix" and ""."""
 
     parts: "tuple[Answer, ...]"
     opening: str
@@ -43,17 +45,41 @@ class Bag:
     name: str = ""
 
 
-Answer = Leaf | Row | Bag
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """What stands between colons, a time of day, or both: `3:30` does not say which of the two it is."""
+
+    parts: "tuple[Leaf, ...]"
+    """Terms of the ratio; none of a time that is no ratio, such as `9 a.m.`"""
+    time: Time | None
+    to: bool
+    """Whether it is written `3 \\text{ to } 2`, which may be a range."""
+    text: str
+    name: str = ""
+
+
+Answer = Leaf | Row | Bag | Ratio
 
 _COMMA = frozenset({",", ";"})
 _UNION = frozenset({r"\cup"})
 _EQUALS = frozenset({"="})
 _IN = frozenset({r"\in"})
+_COLON = frozenset({":", r"\colon"})
+_RELATION = frozenset({"=", "<", ">", r"\le", r"\ge", r"\to", r"\in", r"\mid", "|", r"\rightarrow", r"\mapsto"})
+_TO = re.compile(
+    r"\s*\\text\s*\{\s*to\s*\}\s*|(?<=[0-9A-Za-z)}])\s+to\s+(?=[0-9A-Za-z(\\])|(?<=[0-9])\s*比\s*(?=[0-9])"
+)
+_LONG_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{4,}|[^\x00-\x7f]")
+_MATRIX = re.compile(
+    r"\\begin\s*\{([pbB]?matrix|array)\}(?:\s*\{[lcr|@ ]*\})?((?:(?!\\begin|\\end).)*)\\end\s*\{\1\}", re.DOTALL
+)
+_ROWS, _CELLS = frozenset({r"\\"}), frozenset({"&"})
 _LESS, _MORE = frozenset({"<", r"\le"}), frozenset({">", r"\ge"})
 _GROUPED = re.compile(r"(?<![0-9.])([1-9][0-9]{0,2})((?:,[0-9]{3})+)(?![0-9])(?=\.[0-9]|[^,.0-9]|$|\.$|,\s)")
 _VARIABLE = r"(?:\\?[A-Za-z]+(?:\s*'|\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?)"
 _POINT = r"\(\s*[A-Za-z](?:\s*,\s*[A-Za-z]){1,5}\s*\)"
-_NAME = re.compile(rf"\\text\s*\{{[^{{}}]*\}}|{_VARIABLE}(?:\s*\(\s*[^()]{{1,20}}\s*\))?|{_POINT}")
+_NAMES_OF_TERMS = r"[A-Za-z]{1,3}(?:\s*(?::|\\colon)\s*[A-Za-z]{1,3}){1,5}"
+_NAME = re.compile(rf"\\text\s*\{{[^{{}}]*\}}|{_VARIABLE}(?:\s*\(\s*[^()]{{1,20}}\s*\))?|{_POINT}|{_NAMES_OF_TERMS}")
 _LETTER = re.compile(r"(?:[A-Za-z]|\\(?:theta|alpha|beta|gamma|lambda|mu|phi))(?:\s*_\s*(?:\{[^{}]*\}|[A-Za-z0-9]))?")
 
 
@@ -89,7 +115,15 @@ def _read(text: str, depth: int) -> Answer:
     if len(parts) > 1:
         return Bag(_flat(tuple(_read(part, depth + 1) for part in parts)), braced=False, text=text)
     text = parts[0] if parts else ""
-    return _named(text, depth) or _bracketed(text, depth) or _interval(text) or _union(text, depth) or _either(text)
+    return (
+        _named(text, depth)
+        or _bracketed(text, depth)
+        or _matrix(text, depth)
+        or _ratio(text)
+        or _interval(text)
+        or _union(text, depth)
+        or _either(text)
+    )
 
 
 def _named(text: str, depth: int) -> Answer | None:
@@ -125,6 +159,35 @@ def _bracketed(text: str, depth: int) -> Answer | None:
     if opening == "]" or closing == "[":  # ]a, b[ is (a, b)
         opening, closing = "(" if opening == "]" else opening, ")" if closing == "[" else closing
     return Row(parts, opening, closing, text)
+
+
+def _matrix(text: str, depth: int) -> Answer | None:
+    found = _MATRIX.fullmatch(text.strip("[] ") if text.startswith("[") and text.endswith("]") else text)
+    if found is None:
+        return None
+    lines = [line for line in split_outside(found.group(2), _ROWS) if line.strip()]
+    rows = tuple(
+        Row(tuple(_read(cell, depth + 1) for cell in split_outside(line, _CELLS)), "", "", line) for line in lines
+    )
+    return Row(rows, "matrix", "", text) if rows else None
+
+
+def _ratio(text: str) -> Answer | None:
+    """`2:3`, `3 \\text{ to } 2`, `3:30 p.m.`; no "f: A \\to B" and no "x: x > 0"."""
+    time = time_of(text)
+    if time is not None and time.half:
+        return Ratio((), time, to=False, text=text)
+    found = [token for _, token in outside(text) if token in _COLON or token in _RELATION]
+    to = not found and _TO.search(text) is not None
+    if not to and (not found or any(token in _RELATION for token in found)):
+        return Ratio((), time, to=False, text=text) if time is not None else None
+    parts = [part.strip() for part in (_TO.split(text) if to else split_outside(text, _COLON))]
+    if not all(parts) or len(parts) < 2 or any(_LONG_WORD.search(_TEXT.sub("", part)) for part in parts):
+        return None
+    return Ratio(tuple(Leaf(part) for part in parts), time, to=to, text=text)
+
+
+_TEXT = re.compile(r"\\text\s*\{[^{}]*\}")
 
 
 def _has_condition(inner: str) -> bool:

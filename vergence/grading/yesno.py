@@ -2,12 +2,16 @@
 
 import re
 
-from vergence.grading.markup import bare, plain_characters, without_text_commands
+from vergence.grading.characters import HAN, plain_characters
+from vergence.grading.markup import bare, without_text_commands
 from vergence.grading.read import Missing, Place, final_part, locate
 from vergence.types import Grade, Verdict
 
 _MEANING = {"yes": True, "no": False, "true": True, "false": False}
-_WORD = re.compile(r"[A-Za-z]+")
+_MEANING |= dict.fromkeys(("是", "对", "正确", "没错", "肯定", "真", "可以", "能", "会", "有", "存在"), True)
+_MEANING |= dict.fromkeys(("否", "不", "不是", "不对", "错", "错误", "不正确", "否定", "假"), False)
+_MEANING |= dict.fromkeys(("不可以", "不能", "不会", "没有", "不存在"), False)
+_WORD = re.compile(rf"[A-Za-z]+|[{HAN}]+")
 
 
 def grade_yesno(answer: str, text: str) -> Grade:
@@ -23,9 +27,9 @@ def grade_yesno(answer: str, text: str) -> Grade:
 
 
 def gold_yesno(answer: str) -> bool | None:
-    """What a right answer means: yes, true and 1, or no, false and 0; None for anything else."""
+    """What a right answer means: yes, true, 1 and `是`, or no, false, 0 and `否`; None for anything else."""
     word = bare(answer).lower()
-    return {"1": True, "0": False}.get(word, _MEANING.get(word))
+    return {"1": True, "0": False}.get(word, _MEANING.get(word.rstrip("的了")))
 
 
 def read_yesno(text: str) -> bool | None:
@@ -53,4 +57,5 @@ def _said(text: str) -> set[bool]:
 
 
 def _words(text: str) -> list[str]:
-    return [word.lower() for word in _WORD.findall(without_text_commands(plain_characters(text)))]
+    """Words in small letters; in Chinese what stands between two signs, without the `的` and `了` that end it."""
+    return [word.lower().rstrip("的了") for word in _WORD.findall(without_text_commands(plain_characters(text)))]

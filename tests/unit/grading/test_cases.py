@@ -1,6 +1,11 @@
-"""The labelled cases that we wrote, and the examples of docs/graders.md."""
+"""The labelled cases that we wrote, and the examples of docs/graders.md.
+
+A label says what is right by arithmetic and by what the words mean, never what a grader said. `cases.jsonl` is about
+everything, the others about what their names say; the note of a case is its kind.
+"""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +18,8 @@ from vergence.grading.pool import PooledGrader
 from vergence.grading.rows import problem_of_row, read_rows
 from vergence.types import Verdict
 
-CASES = Path(__file__).with_name("cases.jsonl")
+CASES = sorted(Path(__file__).parent.glob("cases*.jsonl"))
+KINDS = {"cases_measures", "cases_places", "cases_languages"}
 PAGE = Path(vergence.__file__).parents[1] / "docs" / "graders.md"
 
 
@@ -23,9 +29,10 @@ def grader() -> Iterator[PooledGrader]:
         yield opened
 
 
-def test_the_hard_cases_come_out_as_labelled(grader: PooledGrader) -> None:
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_hard_cases_come_out_as_labelled(grader: PooledGrader, path: Path) -> None:
     """Every one but those whose note says that it is a known miss; those are never right by mistake."""
-    rows = list(read_rows(CASES))
+    rows = list(read_rows(path))
     grades = grader.grade([(row.problem, row.prediction) for row in rows])
     known = [row.number for row in rows if row.content["note"].startswith("known miss")]
     missed = [
@@ -33,9 +40,16 @@ def test_the_hard_cases_come_out_as_labelled(grader: PooledGrader) -> None:
         for row, grade in zip(rows, grades, strict=True)
         if grade.verdict is not (Verdict.CORRECT if row.label else Verdict.WRONG)
     ]
-    assert len(rows) >= 750
     assert known == missed
     assert all(rows[number - 1].label for number in known)
+
+
+def test_each_kind_of_case_has_many_of_both_labels() -> None:
+    """No kind can be passed by a grader that always says the same."""
+    assert 2900 <= sum(len(list(read_rows(path))) for path in CASES)
+    kinds = Counter((row.content["note"], row.label) for path in CASES if path.stem in KINDS for row in read_rows(path))
+    assert len(kinds) == 28
+    assert [] == [kind for kind, count in kinds.items() if count < 25]
 
 
 def examples() -> list[tuple[str, str, str, str]]:

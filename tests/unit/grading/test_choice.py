@@ -1,3 +1,6 @@
+# ruff: noqa: RUF001 - wide characters are meant
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,3 +75,42 @@ def test_a_right_answer_that_names_no_option_is_a_failure_of_the_problem() -> No
 def test_without_options_the_letter_alone_counts() -> None:
     assert judge(asked("C", "choice"), r"\boxed{C}").verdict is Verdict.CORRECT
     assert judge(asked("C", "choice"), r"\boxed{D}").verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("B\n\nIt is 12 cm long.", 1),
+        ("**B. 12 cm**\n\n1. Measure.\n2. Compare.", 1),
+        ("B\n\n(A) is wrong, since it is longer.", 1),
+        ("B。\n解析：它长12厘米。", 1),
+        ("B\n\nA ruler shows it. I think so.", 1),
+        ("B\n\nWait, it is longer.", None),
+        ("B\n\nC fits as well.", None),
+        ("B or C\n\nBoth fit.", None),
+        ("B\n\nC", None),
+        ("A\nB\nC", None),
+        ("A. 10 cm\nB. 12 cm", None),
+        ("Not B\n\nIt is too long.", None),
+        ("A ruler is shown.\n\nIts length is not.", None),
+    ],
+)
+def test_a_letter_on_the_first_line_counts_where_nothing_below_names_another(text: str, place: int | None) -> None:
+    said = read_choice(text, LENGTHS)
+    assert said == Picked(place) if place is not None else isinstance(said, Unclear)
+
+
+@pytest.mark.parametrize("text", ["A, " * 400 + "x", "A or " * 300 + "x", "(A) and (B), " * 100 + "x", "A和B或" * 300])
+def test_a_long_list_of_letters_is_read_in_no_time(text: str) -> None:
+    begin = time.process_time()
+    assert isinstance(naming(text, LENGTHS), Unclear)
+    assert time.process_time() - begin < 1
+
+
+@pytest.mark.parametrize("options", [("a", "b"), tuple("abcdefghij")])
+def test_i_is_an_option_only_where_it_stands_like_one(options: tuple[str, ...]) -> None:
+    assert isinstance(read_choice("I think so.", options), Unclear)
+    assert isinstance(read_choice("Answer: I do not know.", options), Unclear)
+    assert Picked(1) == read_choice("I think B is the best answer.", options)
+    if len(options) > 8:
+        assert Picked(8) == read_choice("The answer is (I).", options) == read_choice("I", options)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from tests.unit.grading.problems import asked
 from vergence.grading.judge import judge
-from vergence.grading.numbers import numbers_in, only_number, parse_number
+from vergence.grading.numbers import parse_number
+from vergence.grading.sentences import numbers_in, only_number
 from vergence.grading.units import unit_of
 from vergence.types import Verdict
 
@@ -110,8 +111,8 @@ def test_units_of_one_dimension_differ_by_a_factor(one: str, other: str, times: 
     first, second = unit_of(one), unit_of(other)
     assert first is not None
     assert second is not None
-    assert first[0] == second[0]
-    assert times == first[1] / second[1]
+    assert first.powers == second.powers
+    assert times == first.factor / second.factor
 
 
 @given(st.integers(-1000, 1000), st.integers(-1000, 1000), st.integers(0, 50))

@@ -1,9 +1,19 @@
+# ruff: noqa: RUF001 - wide characters are meant
 import time
 
 import pytest
 
-from vergence.grading.markup import LONGEST, bare, plain_characters
-from vergence.grading.read import Located, Missing, Place, final_answer, final_part, last_boxed, locate
+from vergence.grading.boxes import answer_boxed, last_boxed
+from vergence.grading.characters import narrow, plain_characters
+from vergence.grading.markup import LONGEST, bare
+from vergence.grading.read import (
+    Located,
+    Missing,
+    Place,
+    final_answer,
+    final_part,
+    locate,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +53,30 @@ def test_the_last_box_counts_and_one_that_is_cut_off_holds_nothing(text: str, co
 
 
 @pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{3}, \boxed{5}", "3, 5"),
+        (r"$\boxed{3}$, $\boxed{5}$, and $\boxed{7}$", "3, 5, 7"),
+        (r"\boxed{3} 或 \boxed{5}", "3, 5"),
+        (r"$x=\boxed{1}$, $y=\boxed{2}$", "x=1, y=2"),
+        (r"\boxed{x=1}, \boxed{y=2}", "x=1, y=2"),
+        (r"\boxed{7}, \boxed{7}", "7"),
+        (r"$x=\boxed{1}$", "1"),
+        (r"\boxed{5} wait \boxed{7}", "7"),
+        ("\\boxed{5}\n\\boxed{7}", "7"),
+        ("\\boxed{5},\n\n\\boxed{7}", "7"),
+        (r"\boxed{5} = \boxed{7}", "7"),
+        (r"\boxed{1}. It is \boxed{3}, \boxed{5}", "3, 5"),
+        (r"\boxed{3}, \boxed{", ""),
+        (r"\boxed{}, \boxed{5}", "5"),
+        ("7", None),
+    ],
+)
+def test_boxes_with_commas_between_them_are_a_list(text: str, content: str | None) -> None:
+    assert content == answer_boxed(text)
+
+
+@pytest.mark.parametrize(
     ("text", "said", "place"),
     [
         (r"<think>\boxed{5}</think>It is \boxed{7}.", "7", Place.BOXED),
@@ -58,6 +92,13 @@ def test_the_last_box_counts_and_one_that_is_cut_off_holds_nothing(text: str, co
         ("3 + 4\nA: 7", "7", Place.NAMED),
         ("The answer is 3.5. So it is.", "3.5", Place.NAMED),
         ("first 5\nthen 7\n", "then 7", Place.LAST_LINE),
+        (r"\[\text{Answer: } 7\]", "7", Place.NAMED),
+        (r"$$\text{Answer} = 7.$$", "7", Place.NAMED),
+        (r"\begin{align*}\text{Answer: } 7\end{align*}", "7", Place.NAMED),
+        ("所以正确答案是７。", "7", Place.NAMED),
+        ("答案不是5，而是7。", "7", Place.NAMED),
+        ("Die richtige Antwort ist 7.", "7", Place.NAMED),
+        ("La réponse n'est pas 7.", "La réponse n'est pas 7", Place.LAST_LINE),
     ],
 )
 def test_the_final_answer_is_found_where_it_stands(text: str, said: str, place: Place) -> None:
@@ -109,15 +150,34 @@ def test_what_is_wrapped_around_all_of_an_answer_goes(text: str, inner: str) -> 
         ("5√{3}", r"5\sqrt{3}"),
         ("é\ud800", "é\ud800"),
         ("abc", "abc"),
+        ("∛7", r"\sqrt[3]{7}"),
+        ("∜(x+1)", r"\sqrt[4]{(x+1)}"),
+        ("25℃", r"25^\circ C"),
+        ("3㎡", "3m2"),
+        ("（１，２）", "(1,2)"),
+        ("x=2或x=3", "x=2 或 x=3"),
+        ("Zu\u0308rich", "Zürich"),
     ],
 )
 def test_signs_of_other_alphabets_have_one_spelling(text: str, plain: str) -> None:
     assert plain == plain_characters(text)
 
 
+def test_a_blank_stands_where_chinese_meets_our_letters_and_the_full_stop_stays() -> None:
+    assert "答案是 12,选 B。" == narrow("答案是１２，选Ｂ。")
+    assert "共 12 个" == narrow(narrow("共12个"))
+    assert "Zürich × 2" == narrow("Zürich × 2")
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        r"\boxed{1}, " * 90_000,
+        r"\boxed{" * 150_000 + "}",
+        "答案是" * 300_000,
+        "选B或" * 200_000,
+        "réponse " * 120_000,
+        r"\[\text{Answer: }" * 60_000,
         r"\boxed{" * 150_000,
         r"\boxedx" * 150_000,
         "<answer>" * 120_000 + "</answer>",

@@ -17,7 +17,7 @@ from vergence.grading.structure import Bag, Leaf, Row, has_groups, read_answer
         ("sqrt(2)", r"\sqrt{2}"),
         ("x**2", "x^2"),
         (r"11,\! 111,\! 100", "11111100"),
-        (r"\$32,\!348", "32348"),
+        (r"\$32,\!348", r"32348\text{dollars}"),
         (r"\frac{1}{3} \approx 0.33", r"\frac{1}{3}"),
     ],
 )

@@ -5,10 +5,11 @@ box, is read where it answers: behind its thought, inside its last answer tags o
 these is read as it is; one that ends while it thinks says nothing.
 """
 
+from vergence.grading.boxes import last_boxed
 from vergence.grading.choice import read_choice
 from vergence.grading.numeric import read_number
 from vergence.grading.options import Unclear
-from vergence.grading.read import final_answer, final_part, last_boxed
+from vergence.grading.read import final_answer, final_part
 from vergence.grading.yesno import read_yesno
 from vergence.reward.answer import ANSWER
 from vergence.types import AnswerType, Problem
