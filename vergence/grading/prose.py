@@ -66,7 +66,8 @@ def is_prose(text: str) -> bool:
     if _COLONS.search(text) and re.search(r"(?:^|\s)[A-Za-z][a-z]+\s", _COLONS.sub(" ", text)):
         return True
     words = [word for word in _WORD.findall(_COMMAND_TEXT.sub(" ", text)) if word not in _FUNCTIONS | _CONNECTIVES]
-    return len(words) >= 2 or bool(words and re.search(r"[0-9]|(?<![A-Za-z])[A-Za-z](?![A-Za-z])", text))
+    among = "[0-9A-Za-z]" if any(not word.isascii() for word in words) else "[0-9]"
+    return len(words) >= 2 or bool(words and re.search(among, text))
 
 
 def _of_segments(text: str, segments: list[re.Match[str]], place: Place) -> str | None:
