@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vergence import __version__
 from vergence.errors import VergenceError
+from vergence.terminal import say
 
 Command = Callable[[argparse.Namespace], None]
 
@@ -22,16 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command(options)
     except VergenceError as error:
-        print(f"vergence: {error}", file=sys.stderr)
+        say(f"vergence: {error}", error=True)
         return error.exit_code
     except KeyboardInterrupt:
-        print("vergence: stopped; the same command continues from the last checkpoint", file=sys.stderr)
+        say("vergence: stopped; the same command continues from the last checkpoint", error=True)
         return 1
     except SystemExit as error:  # no command of ours ends in that way: it comes from code that was loaded
-        print(
+        say(
             f"vergence: something that was loaded called sys.exit({error.code!r:.80}) before the command was done; "
             "the same command continues from the last checkpoint",
-            file=sys.stderr,
+            error=True,
         )
         return 1
     except Exception as error:  # the last resort: whatever else goes wrong is one line too, and never exit code 0
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         reason = " ".join(str(error).split()) or "no message"
         hint = "VERGENCE_TRACEBACK=1 shows where; the same command continues from the last checkpoint"
-        print(f"vergence: {type(error).__name__}: {reason[:500]} ({hint})", file=sys.stderr)
+        say(f"vergence: {type(error).__name__}: {reason[:500]} ({hint})", error=True)
         return 1
     return 0
 
@@ -161,7 +162,7 @@ def _study(options: argparse.Namespace) -> None:
     plan = make_plan(study, str(options.study))
     jobs = of_seeds(plan, options.seeds)
     if options.plan:
-        print("\n".join(plan_lines(plan, jobs)))
+        say("\n".join(plan_lines(plan, jobs)))
         return
     _quieten_threads()
     from vergence.commands.study import study_command
@@ -182,15 +183,15 @@ def _check(options: argparse.Namespace) -> None:
     from vergence.planning.parts import check_parts
 
     absent = check_parts(recipe, all_there=False)
-    print(f"{options.recipe}: ok, {len(recipe.stage)} stages: {', '.join(stage.label for stage in recipe.stage)}")
+    say(f"{options.recipe}: ok, {len(recipe.stage)} stages: {', '.join(stage.label for stage in recipe.stage)}")
     if absent:
-        print(f"not there yet, and not looked at: {', '.join(map(str, absent))}")
+        say(f"not there yet, and not looked at: {', '.join(map(str, absent))}")
 
 
 def _show(options: argparse.Namespace) -> None:
     from vergence.recipe.load import load_recipe, to_toml
 
-    print(to_toml(load_recipe(options.recipe, options.set)), end="")
+    say(to_toml(load_recipe(options.recipe, options.set)), end="")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -199,7 +200,7 @@ def _report(options: argparse.Namespace) -> None:
 
     directory = existing(options.run)
     write_report(directory)
-    print(directory.report)
+    say(directory.report)
 
 
 def _chat(options: argparse.Namespace) -> None:

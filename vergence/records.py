@@ -55,6 +55,7 @@ def restore_prompts(rows: Sequence[dict[str, Any]]) -> list[Prompt]:
             ),
             row["token_ids"].numpy(),
             row["positions"].numpy(),
+            row.get("prefill", ""),  # snapshots of earlier versions have none
         )
         for row in rows
     ]
@@ -165,4 +166,5 @@ def _prompt_record(prompt: Prompt) -> dict[str, Any]:
         },
         "token_ids": torch.from_numpy(prompt.token_ids),
         "positions": torch.from_numpy(prompt.positions),
+        "prefill": prompt.prefill,
     }

@@ -160,6 +160,8 @@ class Prompt:
 
     Completions go on at `positions.max() + 1`, on every axis alike.
     """
+    prefill: str = ""
+    """The tags that the chat template itself writes at the beginning of every response, such as "<think>\\n"."""
 
     @property
     def key(self) -> tuple[str, bytes]:
@@ -179,7 +181,7 @@ class Completion:
     policy_version: int
     """The number of the policy that sampled it: optimizer rounds since its stage began."""
     text: str
-    """Decoded without special tokens."""
+    """What was generated; without the tokens that stand for no text (`vergence/model/response.py`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,6 +190,22 @@ class RolloutGroup:
 
     prompt: Prompt
     completions: tuple[Completion, ...]
+
+    @property
+    def responses(self) -> list[str]:
+        """[G] what each completion says."""
+        return [response(self.prompt, one) for one in self.completions]
+
+
+def response(prompt: Prompt, completion: Completion) -> str:
+    """What a completion says, the tags included that the chat template wrote for it: what forms and graders read."""
+    return prompt.prefill + completion.text
+
+
+def own_part(prompt: Prompt, text: str) -> str:
+    """What is left of a whole response for a completion to write: without the tags that the chat template writes."""
+    written = prompt.prefill
+    return text.removeprefix(written) if text.startswith(written) else text.removeprefix(written.rstrip())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,10 @@ import base64
 import hashlib
 import io
 import json
+import os
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,9 @@ from unit.data.formats import write_lines, write_parquet
 
 from vergence.cli import main
 from vergence.data.lint.finding import Fault
+from vergence.data.lint.prompts import Limits, Prompts
 from vergence.data.problems import read_problems
+from vergence.data.source import Source
 
 FINE = {"question": "how many?", "answer": "3", "type": "numeric"}
 
@@ -188,6 +193,131 @@ def test_pairs_are_checked_as_pairs(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert [row | {"images": []} for row in rows[:2]] == lines(tmp_path / "out" / "clean.jsonl")
 
 
+# ── what cannot stop it ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_nothing_in_a_row_ends_the_check(place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where the first row is the one; every other row is in the clean set."""
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "fine.png").write_bytes(noise(0))
+    (tmp_path / "drawing.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n")
+    row = {"question": "how many?", "images": ["fine.png"], "answer": "3"}
+    hostile = [
+        "{",
+        "[" * 100_000,
+        json.dumps(row | {"id": "half", "question": "\udfff?"}),
+        json.dumps(row | {"id": "number", "answer": [1]}),
+        json.dumps(row | {"id": "\x1b]0;pwned\x07", "images": ["fifo.png"]}),
+        *(json.dumps(row | {"id": name, "images": [name]}) for name in ("/dev/zero", ".", "a\x00b", "x" * 5000)),
+        json.dumps(row | {"id": "drawing", "images": ["drawing.png"]}),
+    ]
+    hostile.insert(place, json.dumps(row | {"id": "good"}))
+    (tmp_path / "set.jsonl").write_text("\n".join(hostile) + "\n")
+    code, out, err = said(capsys, "data", "check", tmp_path / "set.jsonl", "--out", tmp_path / "out")
+    assert (0, "") == (code, err)
+    assert "\x1b" not in out
+    assert ["good"] == [one["id"] for one in lines(tmp_path / "out" / "clean.jsonl")]
+    found = lines(tmp_path / "out" / "findings.jsonl")
+    assert [index for index in range(len(hostile)) if index != place] == [one["row"] for one in found]
+    assert {"unreadable row", "missing image", "broken image"} == {one["fault"] for one in found}
+
+
+def test_the_kind_of_a_set_is_told_by_its_first_readable_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = {"question": "sum?", "chosen": "15", "rejected": "16"}
+    (tmp_path / "pairs.jsonl").write_text("torn\n" + json.dumps(pair) + "\n")
+    assert 0 == said(capsys, "data", "check", tmp_path / "pairs.jsonl", "--out", tmp_path / "out")[0]
+    assert [(0, "unreadable row")] == [(one["row"], one["fault"]) for one in lines(tmp_path / "out" / "findings.jsonl")]
+
+
+def test_a_row_that_a_library_chokes_on_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is raised, wherever: a layout, the graders, a tokenizer."""
+    write_lines(tmp_path / "set.jsonl", [FINE | {"id": str(one), "question": f"{one}?"} for one in range(3)])
+
+    def fails_on(id_: str, inner: Any) -> Any:
+        def check(problems: Any, *rest: Any) -> Any:
+            if any(one.id == id_ for one in (problems if isinstance(problems, Sequence) else [problems])):
+                raise ZeroDivisionError("of a library")
+            return inner(problems, *rest)
+
+        return check
+
+    def chokes(draft: Any) -> Any:
+        def read(row: Any, place: Any) -> Any:
+            return 1 / 0 if row["id"] == "0" else draft(row, place)
+
+        return read
+
+    from vergence.commands import data as command
+    from vergence.data.layouts.ours import OURS
+
+    monkeypatch.setattr(command, "faults_in", fails_on("1", command.faults_in))
+    monkeypatch.setattr(
+        command, "prompts_for", lambda *_: Prompts(fails_on("2", lambda problem: 1), len, Limits(10, 1))
+    )
+    monkeypatch.setattr(
+        command, "source_for", lambda *_: Source(tmp_path / "set.jsonl", replace(OURS, draft=chokes(OURS.draft)))
+    )
+    out = tmp_path / "out"
+    assert 0 == said(capsys, "data", "check", tmp_path / "set.jsonl", "--model", tmp_path, "--out", out)[0]
+    found = [(one["id"], one["fault"]) for one in lines(out / "findings.jsonl")]
+    assert [("", "unreadable row"), ("1", "answer that cannot be graded"), ("2", "no prompt")] == found
+
+
+def test_what_is_done_to_a_picture_is_told_and_is_no_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    plain = Image.open(io.BytesIO(noise(1)))
+    plain.save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(tmp_path / "deep.png")
+    plain.convert("CMYK").save(tmp_path / "ink.jpg")
+    plain.save(tmp_path / "moving.gif", save_all=True, append_images=[plain.rotate(90)])
+    (tmp_path / "plain.png").write_bytes(noise(2))
+    names = ["turned.jpg", "clear.png", "deep.png", "ink.jpg", "moving.gif", "plain.png"]
+    write_lines(tmp_path / "set.jsonl", [FINE | {"id": name, "images": [name, "plain.png"]} for name in names])
+    code, out, _ = said(capsys, "data", "check", tmp_path / "set.jsonl", "--out", tmp_path / "out", "--strict")
+    assert 0 == code, "they are notes"
+    found = [
+        (one["id"], one["fault"], one["text"], one["left_out"]) for one in lines(tmp_path / "out" / "findings.jsonl")
+    ]
+    kinds = [
+        "turned image",
+        "transparent image",
+        "image of more than 8 bits",
+        "image in CMYK",
+        "image of several frames",
+    ]
+    assert [(name, kind, name, False) for name, kind in zip(names, kinds, strict=False)] == found
+    assert all(re.search(rf"{kind} +1 ", out) for kind in kinds)
+    assert names == [one["id"] for one in lines(tmp_path / "out" / "clean.jsonl")]
+
+
+def test_a_column_that_no_row_has_is_a_finding_of_the_check_and_an_error_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row may lack a column; where all rows of all files do, it is misspelt."""
+    tiny_policy("llava", tmp_path)
+    write_lines(tmp_path / "a.jsonl", [{"q": f"{one}?", "a": "1"} for one in range(4)])
+    columns = '[data.columns]\nquestion = "q"\nanswer = "a"\nimages = "picture"\n'
+    text = RECIPE.replace('[grading]\nform = "boxed"\n', "")
+    path = tmp_path / "a.jsonl"
+    (tmp_path / "recipe.toml").write_text(
+        text.format(train=path, tuning=path, keys=f'layout = "columns"\n{columns}', model=tmp_path / "llava-0")
+    )
+    command = ["data", "check", path, "--recipe", tmp_path / "recipe.toml", "--out", tmp_path / "out"]
+    assert 0 == said(capsys, *command)[0]
+    (found,) = lines(tmp_path / "out" / "findings.jsonl")
+    assert ("column that no row has", '"picture"', False) == (found["fault"], found["text"], found["left_out"])
+    code, _, err = said(capsys, "run", tmp_path / "recipe.toml", "--out", tmp_path / "run")
+    assert (2, False) == (code, (tmp_path / "run").exists())
+    assert 'no row of any data file has the column "picture"' in err
+
+
 # ── overlap ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -301,6 +431,60 @@ def test_a_run_learns_the_same_from_parquet_and_from_its_clean_set(
     assert all(path.stem == hashlib.sha256(path.read_bytes()).hexdigest() for path in kept)
 
 
+@pytest.mark.parametrize(
+    ("question", "said_of_it"),
+    [
+        ("<image><image>max?", "the question says 2 times where a picture stands (<image>), and the row has 1"),
+        ("max?<video>", "no prompt: problem 3: its question holds <video>, which this model reads as a picture"),
+        ("max? " + "a" * 500, "longer than the context: 524 tokens, the context has 512"),
+        ("max? " + "a" * 481, "no room for a response: 505 tokens leave 7 of 512; a response may have 8"),
+    ],
+)
+def test_a_prompt_that_cannot_be_used_is_refused_before_anything_is_written(
+    question: str, said_of_it: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A token for each letter, one that begins, and 18 of a picture: 16, and two around them."""
+    path, recipe = asked_at(tmp_path, question)
+    capsys.readouterr()  # what transformers says of the model
+    code, _, err = said(capsys, "run", recipe, "--out", tmp_path / "run", "--quiet")
+    assert (2, False) == (code, (tmp_path / "run").exists())
+    assert f"{path}, line 4: {said_of_it}" in err
+    assert 1 == len(err.strip().splitlines())
+
+
+def test_prompts_that_are_too_long_are_left_out_if_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others keep their names and are drawn as ever; without enough of them nothing is begun."""
+    monkeypatch.setenv("VERGENCE_CACHE", str(tmp_path / "cache"))
+    path, recipe = asked_at(tmp_path, "max? " + "a" * 500, "filter_overlong_prompts = true\n")
+    all_of_them = ["--set", "stage.grpo.prompts_per_step=5", "stage.grpo.minibatch_size=20", "stage.grpo.steps=1"]
+    code, out, _ = said(capsys, "run", recipe, "--out", tmp_path / "run", *all_of_them)
+    assert 0 == code
+    assert f"left out of {path} (train): 1 rows" in " ".join(out.split())
+    drawn = {row["problem"] for name in (tmp_path / "run" / "rollouts").rglob("*.jsonl") for row in lines(name)}
+    assert drawn <= {"0", "1", "2", "4", "5"}, "of the five that a step asks for"
+    assert drawn
+    tight = ["--set", "stage.grpo.prompts_per_step=6", "stage.grpo.minibatch_size=24"]
+    code, _, err = said(capsys, "run", recipe, "--out", tmp_path / "other", *tight)
+    assert (2, False) == (code, (tmp_path / "other").exists())
+    assert "the training data has 5 problems" in err
+
+
+def asked_at(folder: Path, question: str, keys: str = "") -> tuple[Path, Path]:
+    """A data file of six rows, the fourth of which asks this, and a recipe over it and a model of 512 tokens."""
+    tiny_policy("qwen2_5_vl", folder)
+    (folder / "fine.png").write_bytes(noise(0))
+    rows = [FINE | {"id": str(one), "question": f"max {one}?", "images": ["fine.png"]} for one in range(6)]
+    rows[3]["question"] = question
+    write_lines(folder / "train.jsonl", rows)
+    write_lines(folder / "tuning.jsonl", rows[:3])
+    names = {"train": folder / "train.jsonl", "tuning": folder / "tuning.jsonl", "model": folder / "qwen2_5_vl-0"}
+    text = RECIPE.replace("max_new_tokens = 5", "max_new_tokens = 8")
+    (folder / "recipe.toml").write_text(text.format(**names, keys=keys))
+    return names["train"], folder / "recipe.toml"
+
+
 def test_a_set_with_a_fault_is_refused_before_anything_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,4 +497,4 @@ def test_a_set_with_a_fault_is_refused_before_anything_is_written(
     (tmp_path / "recipe.toml").write_text(RECIPE.format(**names))
     code, _, err = said(capsys, "run", tmp_path / "recipe.toml", "--out", tmp_path / "run", "--quiet")
     assert (2, False, False) == (code, (tmp_path / "run").exists(), (tmp_path / "cache" / "images").exists())
-    assert re.search(r"train\.parquet, problem geometry3k-4: image .*cannot be decoded", err)
+    assert re.search(r"train\.parquet, row 5: image .*cannot be decoded", err)

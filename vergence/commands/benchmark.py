@@ -13,6 +13,7 @@ from rich.console import Console
 
 from vergence.commands.benchmark_tables import print_results
 from vergence.commands.quiet import quieten_libraries
+from vergence.console import Terminal
 from vergence.data.images import check_whole
 from vergence.errors import DataError
 from vergence.evaluation.benchmarks.asking import Asking, answer
@@ -47,7 +48,15 @@ from vergence.types import Problem, Sampling
 KIND = "benchmark"
 INPUTS = "inputs"
 """The part of a manifest that has a line for each file and picture, and is left out of the results."""
-PACKAGES = ("vergence", "torch", "transformers", "math-verify", "latex2sympy2_extended", "antlr4-python3-runtime")
+PACKAGES = (
+    "vergence",
+    "torch",
+    "transformers",
+    "pillow",
+    "math-verify",
+    "latex2sympy2_extended",
+    "antlr4-python3-runtime",
+)
 """What predictions and verdicts depend on beside the model."""
 
 
@@ -93,7 +102,7 @@ def benchmark_command(wish: Wish) -> None:
     manifest = _manifest(wish, benchmark, split, protocol, template, sampling, policy, asked)
     manifest[INPUTS] = inputs.as_json()
     judge = HttpJudge(wish.judge, wish.judge_model) if wish.judge and wish.judge_model else None
-    console = Console(quiet=wish.quiet)
+    console = Terminal(quiet=wish.quiet)
     with held(out, manifest) as folder, grader_for(DEFAULT_LIMITS) as grader:
         asking = Asking(
             benchmark=benchmark,

@@ -1,8 +1,8 @@
 """`vergence eval --list`: which benchmarks there are, and where their files must lie."""
 
-from rich.console import Console
 from rich.table import Table
 
+from vergence.console import Terminal
 from vergence.evaluation.benchmarks.benchmark import Benchmark, Style
 from vergence.evaluation.benchmarks.known import BENCHMARKS, benchmark_named
 from vergence.evaluation.benchmarks.protocol import PROTOCOLS
@@ -10,7 +10,7 @@ from vergence.evaluation.benchmarks.protocol import PROTOCOLS
 
 def print_benchmarks(name: str) -> None:
     """All of them in a table, or everything about one. Raises DataError for a name that is none."""
-    console = Console()
+    console = Terminal()
     if name:
         console.print("\n".join(_about(benchmark_named(name))), highlight=False, markup=False, soft_wrap=True)
         return

@@ -10,6 +10,7 @@ from vergence.model.device import choose_device
 from vergence.model.policy import encode, load_policy, unknown_words
 from vergence.model.vision import CachedTower
 from vergence.rollout.stream import stream_tokens
+from vergence.terminal import escaped, say
 from vergence.types import Problem
 
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
@@ -29,15 +30,16 @@ def chat_command(
     if unknown_words(policy, prompt):
         known = " ".join(sorted(word for word in policy.tokenizer.get_vocab() if word.isalpha()))
         hint = f"; it knows {known}" if len(known) < 200 else ""
-        print(f"note: the model's vocabulary lacks a word of this question{hint}", file=sys.stderr)
+        say(f"note: the model's vocabulary lacks a word of this question{hint}", error=True)
     tokens = stream_tokens(
         policy, prompt, CachedTower(policy), max_new_tokens=max_new_tokens, temperature=temperature, seed=seed
     )
     written, colour = "", sys.stdout.isatty()
     for text in tokens:
-        new, written = text[len(written) :], text
+        said = prompt.prefill + text
+        new, written = said[len(written) :], said
         _write(new, written, colour)
-    print(_PLAIN if colour else "")
+    sys.stdout.write(f"{_PLAIN}\n" if colour else "\n")
 
 
 def _write(new: str, written: str, colour: bool) -> None:
@@ -49,5 +51,6 @@ def _write(new: str, written: str, colour: bool) -> None:
     ):
         new = new.replace(tag, shown)
     thinking = written.rfind("<think>") > written.rfind("</think>")
+    new = escaped(new)
     sys.stdout.write(f"{_DIM if thinking else _PLAIN}{new}" if colour else new)
     sys.stdout.flush()

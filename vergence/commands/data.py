@@ -1,6 +1,7 @@
 """`vergence data check`."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,24 +10,27 @@ from rich.table import Table
 
 from vergence.commands.quiet import quieten_libraries
 from vergence.commands.sampling import watched
+from vergence.console import Terminal
 from vergence.data.download import Download
 from vergence.data.layouts.known import layout_named
 from vergence.data.layouts.ours import OURS
-from vergence.data.lint.check import Checks, Limits, Outcome, Tokens, check_set
+from vergence.data.lint.check import Checks, Outcome, check_set
 from vergence.data.lint.clean import clean_lines
 from vergence.data.lint.finding import MEANING
+from vergence.data.lint.prompts import Limits, Prompts
 from vergence.data.preferences import PAIRS
+from vergence.data.rows import Row, Rows
 from vergence.data.source import Source
 from vergence.data.store import ImageStore, default_store
-from vergence.errors import DirectoryError, InputError, RunError
+from vergence.errors import DataError, DirectoryError, RunError
 from vergence.grading.load import grader_for
 from vergence.recipe.data import DataFile, FileData
 from vergence.recipe.schema import Recipe
-from vergence.recipe.stages import LoadStage
 from vergence.report.data_check import Checked, check_page
 from vergence.reward.form import FORMS, TAGS
 from vergence.run.checkpoint import whole_folder
 from vergence.stages.gold import faults_in
+from vergence.stages.prompts import longest_response, model_at_hand, prompts_for
 from vergence.stages.sources import source_of
 from vergence.types import Problem
 
@@ -75,7 +79,8 @@ def data_check_command(wish: CheckWish) -> None:
     out = (wish.out or Path(f"{file.stem or file.name}-check")).absolute()
     check_folder(out, FINDINGS)
     source = as_pairs(source_for(wish.reading, wish.recipe))
-    tokens, limits = measure_for(wish)
+    prompts = prompts_of(wish)
+    limits = prompts.limits if prompts else Limits(0, 0)
     form = FORMS[wish.recipe.grading.form] if wish.recipe else TAGS
     with whole_folder(out) as folder, grader_for() as grader:
         store = ImageStore(folder / "images", limit_bytes=STORE_BYTES)
@@ -83,23 +88,22 @@ def data_check_command(wish: CheckWish) -> None:
             pairs=has_pairs(source),
             gold=lambda problems: faults_in(problems, grader, form),
             keep=store.keep,
-            tokens=tokens,
-            limits=limits,
+            prompts=prompts,
         )
         with watched("check", len(source.rows()), 0, quiet=wish.quiet) as progress:
             outcome = check_set(source, checks, lambda done, of: progress.step(done, of, {}))
         left_out = outcome.left_out
         with (folder / CLEAN).open("w", encoding="utf-8") as lines:
             lines.writelines(clean_lines(source, left_out, folder, store.keep))
-        with (folder / FINDINGS).open("w", encoding="utf-8") as lines:
+        with (folder / FINDINGS).open("w", encoding="utf-8", errors="backslashreplace") as lines:
             lines.writelines(json.dumps(one.row(), ensure_ascii=False) + "\n" for one in outcome.findings)
         samples = samples_of(source, outcome, store)
         checked = Checked(str(file), source.layout.name, outcome, limits, samples)
         (folder / REPORT).write_text(check_page(checked), encoding="ascii")
     if not wish.quiet:
-        print_outcome(Console(), outcome, out)
-    if wish.strict and outcome.findings:
-        raise RunError(f"{file}: {len(outcome.findings)} findings in {outcome.rows} rows; see {out / REPORT}")
+        print_outcome(Terminal(), outcome, out)
+    if wish.strict and outcome.faults:
+        raise RunError(f"{file}: {len(outcome.faults)} findings in {outcome.rows} rows; see {out / REPORT}")
 
 
 def source_for(reading: Reading, recipe: Recipe | None) -> Source:
@@ -123,40 +127,34 @@ def role_of(recipe: Recipe, file: Path) -> DataFile:
 
 
 def as_pairs(source: Source) -> Source:
-    """The same set, with the lenient layout of pairs if its first row is one of ours."""
-    return replace(source, layout=PAIRS) if source.layout is OURS and "chosen" in source.rows()[0] else source
+    """The same set, with the lenient layout of pairs if its first readable row is one of ours."""
+    return replace(source, layout=PAIRS) if source.layout is OURS and "chosen" in first_row(source.rows()) else source
+
+
+def first_row(rows: Rows) -> Row:
+    """The first that can be read; empty where none can."""
+    for index in range(len(rows)):
+        with suppress(DataError):  # the check itself will name what is wrong with the row
+            return rows[index]
+    return {}
 
 
 def has_pairs(source: Source) -> bool:
-    """Whether the rows are preference pairs."""
-    try:
-        return source.layout is PAIRS or bool(source.draft(source.rows(), 0).chosen)
-    except InputError:  # the check itself will name what is wrong with the row
-        return False
+    """Whether the rows are preference pairs, by the first that is of the layout."""
+    if source.layout is PAIRS:
+        return True
+    rows = source.rows()
+    for index in range(len(rows)):
+        with suppress(DataError):
+            return bool(source.draft(rows, index).chosen)
+    return False
 
 
-def measure_for(wish: CheckWish) -> tuple[Tokens | None, Limits]:
-    """How prompts are counted, and what they must fit into; nothing where no model is named."""
-    loaded = [stage.path for stage in wish.recipe.stage if isinstance(stage, LoadStage)] if wish.recipe else []
-    model = wish.model or next(iter(loaded), None)
-    if model is None:
-        return None, Limits(0, 0)
-    from vergence.model.policy import encode
-    from vergence.model.pretrained import read_config
-    from vergence.planning.lengths import weightless
-
-    context = read_config(model).get_text_config().max_position_embeddings
-    policy = weightless(model)
+def prompts_of(wish: CheckWish) -> Prompts | None:
+    """How prompts are made and counted, and what they must fit into; None where no model is named."""
+    model = wish.model or (model_at_hand(wish.recipe) if wish.recipe else None)
     response = wish.response if wish.response is not None else longest_response(wish.recipe)
-    return lambda problem: len(encode(policy, problem).token_ids), Limits(context, response)
-
-
-def longest_response(recipe: Recipe | None) -> int:
-    """The most tokens that a stage of the recipe lets a response have; 0 without a recipe."""
-    stages = recipe.stage if recipe else ()
-    own = [getattr(stage, "max_new_tokens", 0) for stage in stages]
-    sampled = [getattr(getattr(stage, "sampling", None), "max_new_tokens", 0) for stage in stages]
-    return max([0, *own, *sampled])
+    return None if model is None else prompts_for(model, response)
 
 
 def samples_of(source: Source, outcome: Outcome, store: ImageStore) -> list[Problem]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from vergence.commands.data import CLEAN, REPORT, STORE_BYTES, Reading, check_folder, source_for
 from vergence.commands.quiet import quieten_libraries
 from vergence.commands.sampling import watched
+from vergence.console import Terminal
 from vergence.data.layouts.known import LAYOUTS
 from vergence.data.lint.clean import clean_lines
 from vergence.data.overlap.pictures import BITS, NEAR
@@ -65,14 +66,15 @@ def data_overlap_command(wish: OverlapWish) -> None:
         with watched("overlap", size, 0, quiet=wish.quiet) as progress:
             matches = list(overlaps(source, benchmarks, lambda done, of: progress.step(done, of, {})))
         left_out = frozenset(one.index for one in matches if one.kind in LEFT_OUT)
+        lost: list[int] = []
         with (folder / CLEAN).open("w", encoding="utf-8") as lines:
-            lines.writelines(clean_lines(source, left_out, folder, store.keep))
-        with (folder / MATCHES).open("w", encoding="utf-8") as lines:
+            lines.writelines(clean_lines(source, left_out, folder, store.keep, lambda index, _: lost.append(index)))
+        with (folder / MATCHES).open("w", encoding="utf-8", errors="backslashreplace") as lines:
             lines.writelines(json.dumps(one.row(), ensure_ascii=False) + "\n" for one in matches)
         scanned = Scanned(str(file), wish.against, size, len(benchmarks), benchmarks.unread, matches)
         (folder / REPORT).write_text(overlap_page(scanned), encoding="ascii")
     if not wish.quiet:
-        print_matches(Console(), scanned, out)
+        print_matches(Terminal(), scanned, out, lost=len(lost))
     if wish.strict and left_out:
         raise RunError(f"{file}: {len(left_out)} of {size} rows are in the benchmarks; see {out / REPORT}")
 
@@ -85,13 +87,15 @@ def named_source(named: str) -> Source:
     return Source(Path(named))
 
 
-def print_matches(console: Console, scanned: Scanned, out: Path) -> None:
-    """What was found, counted and in examples, and where it is written."""
+def print_matches(console: Console, scanned: Scanned, out: Path, *, lost: int) -> None:
+    """What was found, counted and in examples, and where it is written; `lost` rows cannot be read."""
     counts = Counter(one.kind for one in scanned.matches)
-    left = sum(counts[kind] for kind in LEFT_OUT)
+    left = sum(counts[kind] for kind in LEFT_OUT) + lost
     console.print(f"{scanned.rows:,} rows against {scanned.problems:,} problems", highlight=False)
     if scanned.unread:
         console.print(f"{scanned.unread:,} pictures of benchmarks cannot be read: compared by text alone")
+    if lost:
+        console.print(f"{lost:,} rows cannot be read and are left out: vergence data check names them", highlight=False)
     if counts:
         table = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
         table.add_column("alike")

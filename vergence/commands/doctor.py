@@ -3,14 +3,21 @@
 import json
 from dataclasses import asdict
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from vergence.commands.quiet import quieten_libraries
+from vergence.console import Terminal
 from vergence.errors import RunError
 from vergence.planning.environment import Finding, examine
+from vergence.terminal import say
 
-_SIGNS = {"ok": "[green]ok[/green]", "absent": "-", "warning": "[yellow]![/yellow]", "missing": "[red]MISSING[/red]"}
+_SIGNS = {
+    "ok": Text("ok", style="green"),
+    "absent": Text("-"),
+    "warning": Text("!", style="yellow"),
+    "missing": Text("MISSING", style="red"),
+}
 
 
 def doctor_command(*, as_json: bool) -> None:
@@ -18,9 +25,9 @@ def doctor_command(*, as_json: bool) -> None:
     quieten_libraries()
     findings = examine()
     if as_json:
-        print(json.dumps([asdict(one) for one in findings], indent=2))
+        say(json.dumps([asdict(one) for one in findings], indent=2))
     else:
-        Console().print(findings_table(findings), highlight=False)
+        Terminal().print(findings_table(findings), highlight=False)
     missing = [one for one in findings if one.state == "missing"]
     if missing:
         raise RunError(f"{len(missing)} needed things are missing: {'; '.join(one.advice for one in missing)}")

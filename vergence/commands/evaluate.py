@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from vergence.commands.quiet import quieten_libraries
+from vergence.console import Terminal
 from vergence.data.problems import read_problems
 from vergence.evaluation.measure import Figures, answer_all, figures, prediction_rows
 from vergence.files import check_output, write_whole
@@ -19,6 +19,7 @@ from vergence.reward.form import FORMS
 from vergence.reward.hybrid import RULES, RuleReward
 from vergence.rollout.local import LocalGenerator
 from vergence.stages.gold import check_gold
+from vergence.stages.prompts import check_asked
 
 
 def eval_command(
@@ -31,13 +32,14 @@ def eval_command(
     problems = read_problems(data, decode=True)
     with grader_for(DEFAULT_LIMITS) as grader:
         check_gold(problems, data, grader, FORMS[form])
+        check_asked(data, model)
         policy = load_policy(model, choose_device(device))
         generator = LocalGenerator(policy, CachedTower(policy, remembered=ADAPTER_OUTPUT))
         groups = answer_all(generator, problems, samples=samples, max_new_tokens=max_new_tokens, seed=seed)
         scored = RuleReward(RULES, grader, form=FORMS[form])(groups)
     if out is not None:
         write_whole(out, "".join(json.dumps(row) + "\n" for row in prediction_rows(scored)))
-    Console().print(figures_table(figures(scored), greedy=samples == 0), highlight=False)
+    Terminal().print(figures_table(figures(scored), greedy=samples == 0), highlight=False)
 
 
 def figures_table(result: Figures, *, greedy: bool) -> Table:

@@ -1,21 +1,21 @@
 """`vergence grade`."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from vergence.console import Terminal
 from vergence.errors import DataError, RunError
 from vergence.files import whole_file
 from vergence.grading.limits import Limits
 from vergence.grading.load import grader_for
 from vergence.grading.rows import Row, read_rows
 from vergence.grading.tally import Agreement, Tally
+from vergence.terminal import say
 from vergence.types import Grader, Verdict
 
 Write = Callable[[str], object]
@@ -39,7 +39,7 @@ def grade_command(path: Path, out: Path | None, *, check: bool, workers: int, cp
         rows = read_rows(path)
         while batch := list(islice(rows, BATCH)):
             _grade(path, batch, grader, tally, write)
-    console = Console(stderr=out is None and not check)
+    console = Terminal(stderr=out is None and not check)
     console.print(counts_table(tally), highlight=False)
     for reason, count in tally.failures.most_common(5):
         console.print(f"failed, {count} times: {reason}", highlight=False, markup=False, soft_wrap=True)
@@ -67,7 +67,7 @@ def _grade(path: Path, batch: list[Row], grader: Grader, tally: Tally, write: Wr
 def _target(out: Path | None, *, quiet: bool) -> Iterator[Write | None]:
     """Where graded lines go. A file has its name only when it is whole; with --check and no file they go nowhere."""
     if out is None:
-        yield None if quiet else sys.stdout.write
+        yield None if quiet else lambda line: say(line, end="")
         return
     with whole_file(out) as file:
         yield lambda line: file.write(line.encode())

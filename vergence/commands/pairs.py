@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from vergence.clock import Clock
 from vergence.commands.reward_model import opened_scorer
 from vergence.commands.sampling import Answering, Asking, answering, watched
+from vergence.console import Terminal
 from vergence.errors import RecipeError, RunError
 from vergence.files import is_stream, write_whole
 from vergence.model.policy import encode
@@ -89,7 +89,7 @@ def make_pairs(model: Answering, wish: PairWish, scorer: PreferenceScorer | None
         pairs = [pair for pair in harvested.pairs if not written_alike(pair)]
         figures = statistics(model, wish, harvested, pairs, not_judged(file.rows()))
         if not asking.quiet:
-            Console().print(statistics_table(figures), highlight=False)
+            Terminal().print(statistics_table(figures), highlight=False)
         if not pairs:
             raise RunError(
                 f"{asking.data}: no pair passed the guards; lower --tau, ask for more --samples, or loosen the "

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from vergence.commands.quiet import quieten_libraries
+from vergence.console import Terminal
 from vergence.data.problems import open_problems
 from vergence.errors import ModelError
 from vergence.model.device import choose_device
@@ -23,6 +23,7 @@ from vergence.planning.work import Lengths
 from vergence.recipe.data import FileData
 from vergence.recipe.schema import Recipe
 from vergence.stages.sources import source_of
+from vergence.terminal import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,9 @@ def plan_command(
     if not plans:
         raise ModelError(f"{recipe.name}: no stage grpo or mpo, so there is nothing to plan")
     if as_json:
-        print(json.dumps(as_rows(shape, lengths, rates, plans, devices), indent=2))
+        say(json.dumps(as_rows(shape, lengths, rates, plans, devices), indent=2))
         return
-    console = Console()
+    console = Terminal()
     for line in head_lines(recipe, shape, lengths, source, rates, devices):
         console.print(line, highlight=False)
     console.print(plans_table(plans, rates), highlight=False)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from vergence.advantage.judging import judge
 from vergence.advantage.scaling import group_normalised
 from vergence.commands.sampling import Answering, Asking, answering, watched
+from vergence.console import Terminal
 from vergence.data.problems import read_rows
-from vergence.data.raw_images import is_path
+from vergence.data.raw_images import bare_path, is_path, pictures_in
 from vergence.errors import RunError
 from vergence.files import check_output, seen_from, write_whole, write_whole_bytes
 from vergence.model.policy import encode
@@ -47,7 +47,7 @@ def make_pool(model: Answering, *, band: Band, buffer: Path | None) -> None:
         rates = solve_rates(file.rows())
         summary = summarise(rates, asking.samples, band)
         if not asking.quiet:
-            Console().print(summary_table(summary, band), highlight=False)
+            Terminal().print(summary_table(summary, band), highlight=False)
         if not summary.kept:
             raise RunError(
                 f"{asking.data}: no problem has a solve rate in {band.low:g}:{band.high:g}, so there would be no pool; "
@@ -92,7 +92,9 @@ def _moved(asking: Asking) -> Iterator[dict[str, Any]]:
     there = asking.data.resolve().parent
     for row in read_rows(asking.data):
         images = [
-            seen_from(asking.out, str(there / image)) if is_path(image) and not os.path.isabs(image) else image
-            for image in row["images"]
+            seen_from(asking.out, str(there / bare_path(image)))
+            if is_path(image) and not os.path.isabs(bare_path(image))
+            else image
+            for image in pictures_in(row.get("images"))
         ]
         yield row | {"images": images}

@@ -1,16 +1,15 @@
 """`vergence reward-model train | measure | score | average | serve`."""
 
 import json
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from vergence.commands.quiet import quieten_libraries
+from vergence.console import Terminal
 from vergence.data.preferences import read_preferences, read_responses
 from vergence.errors import DirectoryError
 from vergence.evaluation.statistics import Interval
@@ -30,6 +29,7 @@ from vergence.scoring.scorer import PreferenceScorer
 from vergence.scoring.server import ScoreServer, Service
 from vergence.scoring.wording import scorer_wording
 from vergence.stages.reward_model.alone import Wish, train_alone
+from vergence.terminal import say
 
 REMEMBERED = 65_536
 """Scores that a command or a server keeps in memory."""
@@ -38,14 +38,14 @@ REMEMBERED = 65_536
 def train_command(wish: Wish, out: Path, *, device: str, quiet: bool) -> None:
     """Train from a file of pairs and print the held-out report."""
     quieten_libraries()
-    progress = Progress(Console(), Verbosity.QUIET if quiet else Verbosity.NORMAL)
+    progress = Progress(Terminal(), Verbosity.QUIET if quiet else Verbosity.NORMAL)
     try:
         report = train_alone(wish, out, choose_device(device), progress)
     finally:
         progress.end()
     if not quiet:
-        Console().print(report_table(report), highlight=False)
-        print(out / "reward_model")
+        Terminal().print(report_table(report), highlight=False)
+        say(out / "reward_model")
 
 
 def measure_command(spec: str, pairs: Path, *, out: Path | None, device: str) -> None:
@@ -58,7 +58,7 @@ def measure_command(spec: str, pairs: Path, *, out: Path | None, device: str) ->
         report = measured_on_file(scorer, rows)
     if out is not None:
         write_whole(out, json.dumps(as_details(report), indent=2) + "\n")
-    Console().print(report_table(report), highlight=False)
+    Terminal().print(report_table(report), highlight=False)
 
 
 def score_command(spec: str, data: Path, *, out: Path | None, device: str) -> None:
@@ -80,7 +80,7 @@ def score_command(spec: str, data: Path, *, out: Path | None, device: str) -> No
     if out is not None:
         write_whole(out, "".join(lines))
     else:
-        sys.stdout.write("".join(lines))
+        say("".join(lines), end="")
 
 
 def average_command(members: list[Path], out: Path, *, pairs: Path | None, device: str) -> None:
@@ -96,7 +96,7 @@ def average_command(members: list[Path], out: Path, *, pairs: Path | None, devic
     with whole_folder(out) as target:
         save_reward_model(model, target, example_question=rows[0].problem.question if rows else "what is this?")
     how = "measured on the pairs" if rows else "the mean of its members'; --pairs FILE measures it again"
-    print(f"{out}: the mean of {len(members)} reward models; calibration: {how}")
+    say(f"{out}: the mean of {len(members)} reward models; calibration: {how}")
 
 
 def serve_command(spec: str, *, host: str, port: int, name: str, wait: float, device: str) -> None:
@@ -111,7 +111,7 @@ def serve_command(spec: str, *, host: str, port: int, name: str, wait: float, de
             wording=scorer_wording(scorer.model),
         )
         with ScoreServer(service, host=host, port=port, wait=wait) as server:
-            print(f"serving {service.name} at {server.url}/v1/score", flush=True)
+            say(f"serving {service.name} at {server.url}/v1/score")
             server.serve_forever()
 
 
@@ -127,7 +127,7 @@ def opened_scorer(spec: str, device: str) -> PreferenceScorer:
         named(spec), computing, keeping=Keeping(remembered=REMEMBERED), place="here", deadlines=Deadlines()
     )
     for note in scorer.notes:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}", error=True)
     return scorer
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from vergence.commands.quiet import quieten_libraries
+from vergence.console import Terminal
 from vergence.data.problems import read_problems
 from vergence.data.source import Source
 from vergence.errors import DataError
@@ -29,6 +28,7 @@ from vergence.run.digests import Digests, Inputs, check_same, digests_of, parse_
 from vergence.run.progress import Progress, Verbosity
 from vergence.stages.gold import check_gold
 from vergence.stages.inputs import data_files, model_files
+from vergence.stages.prompts import check_asked
 from vergence.types import Problem, RolloutGroup, Sampling
 
 
@@ -108,6 +108,7 @@ def answering(asking: Asking, *, graded: bool) -> Iterator[Answering]:
         if graded:
             check_gold(problems, asking.data, grader, asking.form)
         inputs = _inputs(asking, problems)
+        check_asked(asking.data, asking.model)
         policy = load_policy(asking.model, choose_device(asking.device))
         tower = CachedTower(policy, remembered=ADAPTER_OUTPUT)
         generator = LocalGenerator(policy, tower)
@@ -118,7 +119,7 @@ def answering(asking: Asking, *, graded: bool) -> Iterator[Answering]:
 @contextmanager
 def watched(name: str, total: int, done: int, *, quiet: bool) -> Iterator[Progress]:
     """A progress line over the problems of a file."""
-    progress = Progress(Console(), Verbosity.QUIET if quiet else Verbosity.NORMAL)
+    progress = Progress(Terminal(), Verbosity.QUIET if quiet else Verbosity.NORMAL)
     progress.begin(name, total, done)
     try:
         yield progress

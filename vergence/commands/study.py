@@ -4,8 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
+from vergence.console import Terminal
 from vergence.errors import DirectoryError, RunError
 from vergence.run.directory import locked
 from vergence.study.board import Board
@@ -19,7 +18,7 @@ from vergence.study.write import write_figures, write_tables
 
 def study_command(plan: Plan, jobs: Sequence[Job], out: Path, *, processes: int | None, quiet: bool) -> None:
     """Run what is left of these jobs of a study, then write and print its tables. Raises RunError if a run failed."""
-    console = Console()
+    console = Terminal()
     directory = StudyDirectory(out)
     check_directory(directory, plan)
     if not jobs and not directory.path.is_dir():

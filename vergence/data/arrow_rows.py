@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
-from vergence.data.rows import Row, Rows, Shards
+from vergence.data.rows import Row, Rows, Shards, read_row
 from vergence.errors import DataError
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
@@ -43,8 +43,7 @@ class ArrowRows:
             raise IndexError(index)
         batch = bisect.bisect_right(self._ends, index)
         place = index - (self._ends[batch - 1] if batch else 0)
-        row: Row = self._batches[batch].slice(place, 1).to_pylist()[0]
-        return row
+        return read_row(self._batches[batch], place, self.where(index))
 
     def where(self, index: int) -> str:
         """File and row, counted from 1."""

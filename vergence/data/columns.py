@@ -4,19 +4,21 @@
     constants = {type = "math", category = "geometry"}
 
 A column is named with dots through structs and lists ("solution.0.final"); text with braces is put together of
-columns. A constant stands where no column is named.
+columns. A constant stands where no column is named. Any but those of `NEEDED` may be absent from a row, which then says
+nothing of it; one that no row has is misspelt (`never_there`).
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from vergence.data.layout import Draft, Layout, Place
 from vergence.data.options import named_by_letter, named_by_text, options_of
 from vergence.data.raw_images import pictures_in
-from vergence.data.rows import Row
+from vergence.data.rows import Row, Rows
+from vergence.data.values import plain, text_of
 from vergence.errors import DataError
 from vergence.types import AnswerType, Grading
 
@@ -38,6 +40,8 @@ FIELDS = (
     "source",
 )
 """What a column may be mapped to."""
+NEEDED = frozenset({"question", "answer", "chosen", "rejected"})
+"""Those that every row must have."""
 
 _PART = re.compile(r"\{([^{}]+)\}")
 Constants = Mapping[str, str | float]
@@ -45,7 +49,8 @@ Constants = Mapping[str, str | float]
 
 def columns_layout(columns: Mapping[str, str], constants: Constants, prompt: str) -> Layout:
     """The layout that a recipe's `[data.columns]` and `[data.constants]` describe."""
-    return Layout("columns", partial(_draft, dict(columns), dict(constants)), prompt)
+    optional = tuple(name for key, one in columns.items() if key not in NEEDED for name in _PART.findall(one) or [one])
+    return Layout("columns", partial(_draft, dict(columns), dict(constants)), prompt, optional=optional)
 
 
 def column(row: Row, name: str, where: str) -> Any:
@@ -57,23 +62,32 @@ def column(row: Row, name: str, where: str) -> Any:
         elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
             value = value[int(part)]
         else:
-            there = ", ".join(value) if isinstance(value, Mapping) else type(value).__name__
+            there = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
             raise DataError(f'{where}: no column "{name}": "{part}" is not among {there:.200}; correct data.columns')
     return value
 
 
-def text_of(value: Any, where: str, key: str) -> str:
-    """A value as text: strings as they are, numbers as Python writes them, None as nothing, a list of one as that one.
+def has_column(row: Row, name: str) -> bool:
+    """Whether the column is there, also if its value is nothing."""
+    try:
+        column(row, name, "")
+    except DataError:
+        return False
+    return True
 
-    Raises DataError for anything else.
-    """
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if value is None:
-        return ""
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise DataError(f"{where}: {key} must be text or a number, found {type(value).__name__} {value!r:.60}")
+
+def never_there(rows: Rows, names: Sequence[str]) -> list[str]:
+    """Those of the columns that no row has; reads no further than to the row that has the last of them."""
+    missing = list(names)
+    for index in range(len(rows)):
+        if not missing:
+            break
+        try:
+            row = rows[index]
+        except DataError:  # told by whoever needs the row
+            continue
+        missing = [name for name in missing if not has_column(row, name)]
+    return missing
 
 
 def grading_of(type_: str, options: tuple[str, ...], tolerance: float, tests: str, where: str) -> Grading:
@@ -113,6 +127,8 @@ def _draft(columns: Mapping[str, str], constants: Constants, row: Row, place: Pl
         name = columns.get(key)
         if name is None:
             return constants.get(key)
+        if key not in NEEDED and not all(has_column(row, one) for one in _PART.findall(name) or [name]):
+            return None
         if _PART.search(name):
             return _PART.sub(lambda part: text_of(column(row, part.group(1), where), where, part.group(1)), name)
         return column(row, name, where)
@@ -129,7 +145,7 @@ def _draft(columns: Mapping[str, str], constants: Constants, row: Row, place: Pl
         answer=chosen_letter(text("answer"), grading, where),
         category=text("category") or "all",
         grading=grading,
-        objects=frozenset(map(str, value("objects") or ())),
+        objects=frozenset(map(plain, value("objects") or ())),
         mentions=text("mentions"),
         target=text("target"),
         chosen=text("chosen"),

@@ -9,6 +9,7 @@ from typing import Any, final
 
 from vergence.data.lines import json_object
 from vergence.data.rows import Row, Rows
+from vergence.data.values import check_characters
 from vergence.errors import DataError
 
 KEY = "_key"
@@ -78,6 +79,7 @@ class JsonDocument:
     def __getitem__(self, index: int) -> Row:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        check_characters(self._rows[index], self.where(index))
         return self._rows[index]
 
     def where(self, index: int) -> str:

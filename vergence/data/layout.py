@@ -63,6 +63,8 @@ class Layout:
     """What stands in a question for a picture, with its number as the one group; None: only `IMAGE_MARK`, untouched."""
     open: Callable[[Path], Rows] = open_rows
     """How the set is opened."""
+    optional: tuple[str, ...] = ()
+    """Columns that a row may lack. One that no row has is misspelt."""
 
 
 WITH_OPTIONS = "{question}\n{options}"

@@ -1,10 +1,12 @@
 """JSON lines: one object a line, read and complained about in the same way everywhere."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vergence.data.values import check_characters
 from vergence.errors import DataError
 
 
@@ -38,7 +40,13 @@ def json_object(line: bytes, path: Path, number: int) -> dict[str, Any]:
         raise DataError(f"{path}, line {number}: not a JSON object ({error}); one object a line") from None
     if not isinstance(row, dict):
         raise DataError(f"{path}, line {number}: expected a JSON object, found {type(row).__name__}")
+    if _HALF.search(line):
+        check_characters(row, f"{path}, line {number}")
     return row
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""What half a character, or one of two halves, looks like in JSON."""
 
 
 def located(folder: Path, image: str) -> Path:

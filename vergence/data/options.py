@@ -6,6 +6,7 @@ import string
 from collections.abc import Sequence
 from typing import Any
 
+from vergence.data.values import plain
 from vergence.errors import DataError
 
 LETTERS = string.ascii_uppercase
@@ -38,7 +39,7 @@ def options_of(value: Any, where: str) -> tuple[str, ...]:
         raise DataError(f"{where}: options must be a list, found {type(value).__name__} {value!r:.60}")
     if len(value) > len(LETTERS):
         raise DataError(f"{where}: {len(value)} options, and there are {len(LETTERS)} letters")
-    return _without_letters([str(option).strip() for option in value])
+    return _without_letters([plain(option).strip() for option in value])
 
 
 def named_by_letter(answer: str, options: Sequence[str], where: str) -> str:

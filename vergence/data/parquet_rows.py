@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, final
 
-from vergence.data.rows import Row
+from vergence.data.rows import Row, read_row
 from vergence.errors import DataError
 
 KEPT_BYTES = 256_000_000
@@ -47,8 +47,7 @@ class ParquetRows:
         place = index - (self._ends[group - 1] if group else 0)
         with self._lock:  # pictures are checked in threads, and each may ask for a row
             table = self._group(group)
-        row: Row = table.slice(place, 1).to_pylist()[0]
-        return row
+        return read_row(table, place, self.where(index))
 
     def where(self, index: int) -> str:
         """File and row in it, counted from 1."""

@@ -19,9 +19,13 @@ from vergence.data.identities import Identities
 from vergence.data.images import check_whole
 from vergence.data.layout import Draft, Layout, Place
 from vergence.data.layouts.ours import OURS
+from vergence.data.problems import Each, unasked
+from vergence.data.raw_images import pictures_in
+from vergence.data.remaining import number_of
 from vergence.data.rows import Row, Rows
 from vergence.data.sequence import Opened
 from vergence.data.source import Keep, Source, as_source
+from vergence.data.values import text_of
 from vergence.errors import DataError
 from vergence.types import Finish, Problem
 
@@ -75,20 +79,23 @@ def open_preferences(named: Path | Source) -> Opened[Preference]:
     return Opened(len(rows), lambda index: preference_at(source, rows, index, source.store.keep))
 
 
-def check_preferences(named: Path | Source, also: AlsoPair = lambda index, problem: None) -> int:
+def check_preferences(
+    named: Path | Source, also: AlsoPair = lambda index, problem: None, *, each: Each = unasked
+) -> int:
     """Check a whole set of pairs without keeping it, pictures decoded, and count it.
 
-    Pictures that are no files are not written anywhere. `also` is called with each pair's number and problem. Raises
-    DataError as `read_preferences`.
+    Pictures that are no files are not written anywhere. `also` is called with each pair's number and problem, `each`
+    with one pair after the other. Raises DataError as `read_preferences`.
     """
     source = pairs_source(named)
     rows, ids = source.rows(), Identities()
     for index in range(len(rows)):
-        problem = preference_at(source, rows, index, source.store.reference).problem
-        ids.add(problem.id)
-        also(index, problem)
+        pair = preference_at(source, rows, index, source.store.reference)
+        ids.add(pair.problem.id)
+        also(index, pair.problem)
         for picture in source.pictures(source.draft(rows, index), rows, index):
             check_whole(picture, rows.where(index))
+        each(number_of(rows, index), rows.where(index), pair.problem, (pair.chosen, pair.rejected))
 
     def named_at(index: int) -> str:
         return source.draft(rows, index).id  # a name that was made of what is asked says nothing new
@@ -166,16 +173,16 @@ def _check_same(known: Problem, other: Problem, where: str) -> None:
 
 
 def _draft(row: Row, place: Place) -> Draft:
-    images = row.get("images", [])
-    if not isinstance(images, list) or not all(isinstance(image, str | bytes | dict) for image in images):
-        raise DataError(f'{place.where}: "images" must be a list of paths, found {images!r:.60}')
+    images = pictures_in(row.get("images"))
+    if not all(isinstance(image, str | bytes | dict) for image in images):
+        raise DataError(f'{place.where}: "images" must be a list of paths, found {row["images"]!r:.60}')
     question = row.get("question")
     if not isinstance(question, str) or not question.strip():
         raise DataError(f'{place.where}: "question" must be a non-empty string, found {question!r:.60}')
     return Draft(
         id=_optional(row, "id", place),
         question=question,
-        images=tuple(images),
+        images=images,
         answer=_optional(row, "answer", place),
         chosen=_response(row, "chosen"),
         rejected=_response(row, "rejected"),
@@ -196,10 +203,7 @@ def _response(row: Row, key: str) -> str:
 
 
 def _optional(row: Row, key: str, place: Place) -> str:
-    value = row.get(key, "")
-    if not isinstance(value, str):
-        raise DataError(f'{place.where}: "{key}" must be a string, found {value!r:.60}')
-    return value
+    return text_of(row.get(key), place.where, f'"{key}"')
 
 
 PAIRS = Layout("vergence", _draft, marks=None)

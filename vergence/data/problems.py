@@ -19,6 +19,7 @@ from vergence.data.images import check_whole
 from vergence.data.layout import Place
 from vergence.data.layouts.ours import draft as our_draft
 from vergence.data.lines import json_objects
+from vergence.data.remaining import number_of
 from vergence.data.rows import Rows
 from vergence.data.sequence import Opened
 from vergence.data.source import Keep, Source, as_source
@@ -30,6 +31,12 @@ CHUNK = 256
 """Rows that are checked together."""
 Also = Callable[[Sequence[Problem]], None]
 """A further check of some problems. Raises DataError."""
+Each = Callable[[int, str, Problem, Sequence[str]], None]
+"""(number of a row, where it is, its problem, the responses that it gives itself); may raise DataError."""
+
+
+def unasked(number: int, where: str, problem: Problem, responses: Sequence[str]) -> None:
+    """No check."""
 
 
 @final
@@ -82,9 +89,9 @@ def read_problems(named: Path | Source, *, decode: bool) -> list[Problem]:
     rows = source.rows()
     problems = [problem_at(source, rows, index, source.store.keep) for index in range(len(rows))]
     _check_ids(source, problems)
-    if decode:
-        for problem in problems:
-            _decode(source, problem)
+    for index, problem in enumerate(problems if decode else ()):
+        for image in problem.images:
+            check_whole(Path(image.path), rows.where(index))
     return problems
 
 
@@ -97,22 +104,29 @@ def read_captions(named: Path | Source) -> list[Caption]:
     return captions
 
 
-def check_problems(named: Path | Source, *, decode: bool = True, also: Also = lambda problems: None) -> int:
+def check_problems(
+    named: Path | Source, *, decode: bool = True, also: Also = lambda problems: None, each: Each = unasked
+) -> int:
     """Check a whole set without keeping it, and count it; `decode` decodes every picture once.
 
-    Pictures that are no files are not written anywhere. `also` is called with some problems after the other. Raises
-    DataError as `read_problems`.
+    Pictures that are no files are not written anywhere. `also` is called with some problems after the other, `each`
+    with one after the other. Raises DataError as `read_problems`.
     """
-    return _check(as_source(named), problem_at, decode, also)
+
+    def made(source: Source, rows: Rows, index: int, keep: Keep) -> tuple[Problem, Sequence[str]]:
+        return problem_at(source, rows, index, keep), ()
+
+    return _check(as_source(named), made, decode, also, each)
 
 
-def check_captions(named: Path | Source, also: Also = lambda problems: None) -> int:
+def check_captions(named: Path | Source, also: Also = lambda problems: None, *, each: Each = unasked) -> int:
     """Like `check_problems`, for rows that carry a `target`; pictures are not decoded."""
 
-    def problem(source: Source, rows: Rows, index: int, keep: Keep) -> Problem:
-        return caption_at(source, rows, index, keep).problem
+    def made(source: Source, rows: Rows, index: int, keep: Keep) -> tuple[Problem, Sequence[str]]:
+        caption = caption_at(source, rows, index, keep)
+        return caption.problem, (caption.target,)
 
-    return _check(as_source(named), problem, False, also)
+    return _check(as_source(named), made, False, also, each)
 
 
 def problem_at(source: Source, rows: Rows, index: int, keep: Keep) -> Problem:
@@ -140,10 +154,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _check(source: Source, make: Callable[[Source, Rows, int, Keep], Problem], decode: bool, also: Also) -> int:
+Made = Callable[[Source, Rows, int, Keep], tuple[Problem, Sequence[str]]]
+"""A row to its problem, and the responses that it gives itself."""
+
+
+def _check(source: Source, make: Made, decode: bool, also: Also, each: Each) -> int:
     rows, ids = source.rows(), Identities()
 
-    def checked(index: int) -> Problem:
+    def checked(index: int) -> tuple[Problem, Sequence[str]]:
         kept: dict[str, bytes] = {}
 
         def reference(content: bytes) -> ImageRef:
@@ -151,24 +169,20 @@ def _check(source: Source, make: Callable[[Source, Rows, int, Keep], Problem], d
             kept[image.path] = content
             return image
 
-        problem = make(source, rows, index, reference)
+        problem, responses = make(source, rows, index, reference)
         for image in problem.images if decode else ():
-            check_whole(kept.get(image.path, Path(image.path)), f"{source.path}, problem {problem.id}")
-        return problem
+            check_whole(kept.get(image.path, Path(image.path)), rows.where(index))
+        return problem, responses
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding does not hold the interpreter's lock
         for first in range(0, len(rows), CHUNK):
-            problems = list(threads.map(checked, range(first, min(first + CHUNK, len(rows)))))
-            for problem in problems:
+            found = list(threads.map(checked, range(first, min(first + CHUNK, len(rows)))))
+            for index, (problem, responses) in enumerate(found, start=first):
                 ids.add(problem.id)
-            also(problems)
+                each(number_of(rows, index), rows.where(index), problem, responses)
+            also([problem for problem, _ in found])
     _check_unique(ids, lambda index: source.draft(rows, index).id, source.path)
     return len(rows)
-
-
-def _decode(source: Source, problem: Problem) -> None:
-    for image in problem.images:
-        check_whole(Path(image.path), f"{source.path}, problem {problem.id}")
 
 
 def _check_ids(source: Source, problems: Sequence[Problem]) -> None:

@@ -3,6 +3,7 @@
 "images/7.png"                          a path, relative to the data file or to the root that the recipe names
 b"\\x89PNG..."                           bytes
 {"bytes": b"...", "path": "7.png"}      the Image feature of Hugging Face sets: bytes, or a path where there are none
+"file:///data/7.png"                    the same as a URI; "file://images/7.png" is taken for a relative path
 "data:image/png;base64,iVBOR..."        a data URI
 "iVBORw0KGgo..."                        base64 of a PNG, JPEG, GIF, WebP or BMP file
 "https://..."                           an address, if the recipe allows the network
@@ -14,7 +15,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from vergence.data.images import Picture
 from vergence.data.lines import located
@@ -23,6 +24,7 @@ from vergence.errors import DataError
 Fetch = Callable[[str, str], bytes]
 """(address, where) -> what is there. Raises DataError."""
 
+_NOTHING: tuple[Any, ...] = (None, "", {"bytes": None, "path": None})
 _BASE64 = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk)[A-Za-z0-9+/\s]{24,}={0,2}\s*")
 """Base64 text of a picture's first bytes, and too long to be taken for a path."""
 
@@ -40,7 +42,7 @@ def picture_of(raw: Any, folder: Path, fetch: Fetch, where: str) -> Picture:
         case {"bytes": bytes(content)}:
             return content
         case {"path": str(path)}:
-            return located(folder, path)
+            return located(folder, bare_path(path))
         case str() if raw.startswith("data:"):
             return _data_uri(raw, where)
         case str() if raw.startswith(("http://", "https://")):
@@ -48,7 +50,7 @@ def picture_of(raw: Any, folder: Path, fetch: Fetch, where: str) -> Picture:
         case str() if _BASE64.fullmatch(raw):
             return _base64(raw, where)
         case str():
-            return located(folder, raw)
+            return located(folder, bare_path(raw))
     raise DataError(
         f"{where}: a picture must be a path, bytes, base64 or a data URI, found {type(raw).__name__} {raw!r:.60}"
     )
@@ -59,11 +61,18 @@ def is_path(raw: Any) -> bool:
     return isinstance(raw, str) and not raw.startswith(("data:", "http://", "https://")) and not _BASE64.fullmatch(raw)
 
 
+def bare_path(text: str) -> str:
+    """A path without the beginning that makes a URI of it."""
+    if not text.startswith("file:"):
+        return text
+    path = text.removeprefix("file:").removeprefix("//").removeprefix("localhost/")
+    return unquote(f"/{path}" if text.startswith("file://localhost/") else path)
+
+
 def pictures_in(value: Any) -> tuple[Any, ...]:
-    """One picture, several, or none, as they stand in a column; None in a list is no picture."""
-    if value is None or value == "":
-        return ()
-    return tuple(one for one in value if one is not None) if isinstance(value, list | tuple) else (value,)
+    """One picture, several, or none, as they stand in a column; what is nothing in a list is no picture."""
+    several = value if isinstance(value, list | tuple) else (value,)
+    return tuple(one for one in several if one not in _NOTHING)
 
 
 def _data_uri(text: str, where: str) -> bytes:

@@ -83,6 +83,18 @@ class Shards:
         return self._parts[part], index - (self._ends[part - 1] if part else 0)
 
 
+def read_row(table: Any, place: int, where: str) -> Row:
+    """A row of an Arrow table as Python values. Raises DataError if they cannot be made: text that is none, a date
+    beyond Python's.
+    """
+    try:
+        row: Row = table.slice(place, 1).to_pylist()[0]
+    except Exception as error:  # Arrow's own errors, and those of every type of value
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{where}: cannot be read ({type(error).__name__}: {reason})") from None
+    return row
+
+
 def open_rows(path: Path) -> Rows:
     """The rows of a file, a folder or a pattern.
 
@@ -121,6 +133,9 @@ def _joined(files: Sequence[Path], asked: Path) -> Rows:
     from vergence.data.json_rows import JsonLines, open_json
     from vergence.data.parquet_rows import ParquetRows
 
+    for file in files:
+        if not file.is_file():  # a FIFO would be waited for
+            raise DataError(f"{file}: is no ordinary file; remove it, or name the files by a pattern")
     kinds = sorted({file.suffix.lower() for file in files})
     match kinds:
         case [".parquet"]:

@@ -13,10 +13,12 @@ from vergence.data.layouts.ours import OURS
 from vergence.data.marks import filled, placed
 from vergence.data.options import lettered
 from vergence.data.raw_images import Fetch, picture_of, refuse
+from vergence.data.remaining import Remaining, number_of
 from vergence.data.rows import Rows
 from vergence.data.store import ImageStore, default_store
+from vergence.data.values import known
 from vergence.errors import DataError
-from vergence.types import ImageRef, Problem
+from vergence.types import IMAGE_MARK, ImageRef, Problem
 
 Keep = Callable[[bytes], ImageRef]
 """The bytes of a picture -> its reference; writes them, or does not."""
@@ -37,14 +39,24 @@ class Source:
     """What is done about pictures on the network."""
     store: ImageStore = field(default_factory=default_store)
     """Where pictures that are no files are kept."""
+    left_out: frozenset[int] = frozenset()
+    """Numbers of rows that are passed over."""
 
     def rows(self) -> Rows:
         """The rows. Raises DataError if they cannot be opened."""
-        return self.layout.open(self.path)
+        rows = self.layout.open(self.path)
+        return Remaining(rows, self.left_out) if self.left_out else rows
 
     def draft(self, rows: Rows, index: int) -> Draft:
         """What a row says. Raises DataError if it is not of the layout's kind."""
-        return self.layout.draft(rows[index], Place(rows.where(index), index))
+        where = rows.where(index)
+        try:
+            return self.layout.draft(known(rows[index]), Place(where, number_of(rows, index)))
+        except DataError:
+            raise
+        except Exception as error:  # a value of a kind that nobody thought of
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise DataError(f"{where}: not of the layout {self.layout.name} ({reason}); wrong layout?") from error
 
     def question(self, draft: Draft) -> tuple[str, tuple[int, ...]]:
         """(what is asked, with a mark for each picture where the row has marks; the order of the pictures in it)."""
@@ -72,8 +84,13 @@ class Source:
         """The problem of a draft that was read from this row."""
         where = rows.where(index)
         question, order = self.question(draft)
-        if not question.strip():
+        if not question.replace(IMAGE_MARK, "").strip():
             raise DataError(f"{where}: the question is empty; fill it in, or correct the layout")
+        if question.count(IMAGE_MARK) not in (0, len(draft.images)):
+            raise DataError(
+                f"{where}: the question says {question.count(IMAGE_MARK)} times where a picture stands ({IMAGE_MARK}), "
+                f"and the row has {len(draft.images)}; write one mark for each, or none at all"
+            )
         pictures = self.pictures(draft, rows, index)
         images = [referenced(pictures[place], where, keep) for place in order]
         return Problem(

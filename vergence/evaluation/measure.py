@@ -18,6 +18,7 @@ from vergence.types import (
     ScoredGroup,
     Verdict,
     graded,
+    response,
 )
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
@@ -60,8 +61,8 @@ def figures(scored: Sequence[ScoredGroup]) -> Figures:
     formed = [value for one in scored for value in one.components["format"].tolist()]
     mentions = NOTHING
     for one in scored:
-        for completion in one.group.completions:
-            mentions = mentions + count_mentions(one.group.prompt.problem, completion.text)
+        for text in one.group.responses:
+            mentions = mentions + count_mentions(one.group.prompt.problem, text)
     by_category: dict[str, list[list[float]]] = defaultdict(list)
     for one, row in zip(known, right, strict=True):
         by_category[one.group.prompt.problem.category].append(row)
@@ -142,7 +143,7 @@ def prediction_rows(scored: Sequence[ScoredGroup]) -> list[dict[str, Any]]:
             "sample": index,
             "category": one.group.prompt.problem.category,
             "answer": one.group.prompt.problem.answer,
-            "response": completion.text,
+            "response": response(one.group.prompt, completion),
             "extracted": grade.extracted,
             "verdict": str(grade.verdict),
             "reason": grade.reason,

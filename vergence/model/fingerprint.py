@@ -1,4 +1,4 @@
-"""What a picture's features depend on beside the picture: weights, settings, number format.
+"""What a picture's features depend on beside the picture: weights, settings, number format, how it is decoded.
 
 Two answers to "is it still the same?": one that is cheap enough to ask at every pass, and one that holds between
 processes.
@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import torch
 
+from vergence.data.decoding import DECODING
 from vergence.model.families.family import Role
 from vergence.model.parameters import role_parameters
 from vergence.model.pictures import processor_settings
@@ -42,7 +43,8 @@ def vision_fingerprint(policy: Policy, roles: Sequence[Role]) -> str:
         for name, value in policy.config.to_dict().items()
         if name not in ("text_config", "transformers_version") and not name.startswith("_")
     }
-    computes = [policy.device.type, str(policy.compute_dtype), torch.__version__, version("transformers")]
+    versions = [torch.__version__, version("transformers"), version("pillow"), DECODING]
+    computes = [policy.device.type, str(policy.compute_dtype), versions]
     head = [policy.family.model_type, computes, processor_settings(policy), config, list(roles)]
     digest.update(json.dumps(head, sort_keys=True, default=str).encode())
     parameters = role_parameters(policy)
@@ -54,12 +56,13 @@ def vision_fingerprint(policy: Policy, roles: Sequence[Role]) -> str:
 
 
 def policy_fingerprint(policy: Policy) -> str:
-    """A digest of what a policy samples with: all weights by name, shape and bytes, chat template, image settings.
+    """A digest of what a policy samples with: all weights by name, shape and bytes, chat template, image settings, and
+    how pictures are decoded.
 
-    Not of the device or of versions: it tells models apart, not the rounding of machines.
+    Not of the device or of other versions: it tells models apart, not the rounding of machines.
     """
     digest = hashlib.sha256()
-    head = [policy.family.model_type, policy.tokenizer.chat_template, processor_settings(policy)]
+    head = [policy.family.model_type, policy.tokenizer.chat_template, processor_settings(policy), DECODING]
     digest.update(json.dumps(head, sort_keys=True, default=str).encode())
     for name, parameter in sorted(policy.model.named_parameters()):
         digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())

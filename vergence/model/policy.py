@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from vergence.data.images import load_image
+from vergence.data.images import check_header, load_image
 from vergence.errors import DataError, ModelError
 from vergence.model.batch import shown
 from vergence.model.families.family import Family, Frame, Grid, Pixels, joined
@@ -21,6 +22,9 @@ from vergence.types import IMAGE_MARK, ImageRef, Problem, Prompt
 
 DtypeName = Literal["auto", "float32", "bfloat16"]
 """What passes compute in, as recipes name it."""
+
+
+_TAGS = re.compile(r"(?:</?(?:think|answer)>\s*)+\Z")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,13 +69,18 @@ class Policy:
         return tuple(sorted({int(i) for i in [*ids, self.tokenizer.eos_token_id] if i is not None}))
 
     @property
-    def banned_token_ids(self) -> tuple[int, ...]:
-        """Ids that are never sampled: the placeholders of pictures and videos, which would ask for features that are
-        not there, and those that the checkpoint's generation config suppresses.
-        """
+    def placeholder_token_ids(self) -> tuple[int, ...]:
+        """The placeholders of pictures and videos."""
         video = getattr(self.config, "video_token_id", None)
+        return tuple(sorted({self.image_token_id, *([] if video is None else [video])}))
+
+    @property
+    def banned_token_ids(self) -> tuple[int, ...]:
+        """Ids that are never sampled: placeholders, which would ask for features that are not there, and those that the
+        checkpoint's generation config suppresses.
+        """
         suppressed = getattr(self.model.generation_config, "suppress_tokens", None) or ()
-        return tuple(sorted({self.image_token_id, *([] if video is None else [video]), *map(int, suppressed)}))
+        return tuple(sorted({*self.placeholder_token_ids, *map(int, suppressed)}))
 
 
 def load_policy(directory: Path, device: torch.device, dtype: DtypeName = "auto") -> Policy:
@@ -92,7 +101,7 @@ def load_policy(directory: Path, device: torch.device, dtype: DtypeName = "auto"
     try:
         model: Any = model_from(AutoModelForImageTextToText, directory, dtype=torch.float32)
         tokenizer = tokenizer_from(directory)
-        tokenizer.chat_template = tokenizer.chat_template or _processors_template(directory)
+        tokenizer.chat_template = tokenizer.chat_template or processors_template(directory)
         processor = family.image_processor(str(directory))
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{directory}: not a loadable vision-language model ({reason_of(error)})") from error
@@ -113,7 +122,7 @@ def _base_of(directory: Path) -> Path:
     return base
 
 
-def _processors_template(directory: Path) -> str | None:
+def processors_template(directory: Path) -> str | None:
     """The chat template of a checkpoint that older versions saved with its processor alone."""
     path = directory / "chat_template.json"
     return json.loads(path.read_text(encoding="utf-8"))["chat_template"] if path.is_file() else None
@@ -135,16 +144,17 @@ def encode(policy: Policy, problem: Problem, response: str | None = None) -> Pro
 
     With a response, the whole conversation of two turns as the template writes it, its end included.
 
-    Raises ModelError if the chat template and the pictures do not fit, DataError if a picture cannot be read or the
-    question says otherwise than its pictures where they stand.
+    Raises ModelError if the chat template and the pictures do not fit, DataError if a picture cannot be read, if the
+    question says otherwise than its pictures where they stand, or if it holds the model's placeholder itself.
     """
     if policy.tokenizer.chat_template is None:
         raise ModelError("the checkpoint's tokenizer has no chat template; add a chat_template.jinja to its directory")
+    mark = policy.family.mark(policy.config, policy.tokenizer)
+    _check_words(policy, problem, mark)
     turns = [{"role": "user", "content": _content(problem)}]
     if response is not None:
         turns.append({"role": "assistant", "content": [{"type": "text", "text": response}]})
     text = policy.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=response is None)
-    mark = policy.family.mark(policy.config, policy.tokenizer)
     pieces = text.split(mark)
     if len(pieces) != len(problem.images) + 1:
         raise ModelError(
@@ -164,9 +174,31 @@ def encode(policy: Policy, problem: Problem, response: str | None = None) -> Pro
     if written != expected:
         raise ModelError(
             f"problem {problem.id}: {written} image placeholders for {expected} image tokens of {len(grids)} pictures; "
-            "the question must not contain the placeholder, and the tokenizer must know it as one token"
+            "the tokenizer must know the placeholder as one token"
         )
-    return Prompt(problem, ids, policy.family.positions(policy.config, ids, grids))
+    prefill = _prefill(policy, problem, text) if response is None else ""
+    return Prompt(problem, ids, policy.family.positions(policy.config, ids, grids), prefill)
+
+
+def _prefill(policy: Policy, problem: Problem, text: str) -> str:
+    """The tags at the end of a prompt's text that belong to the response: that the generation prompt ends with."""
+    tags = _TAGS.search(text)
+    if tags is None:
+        return ""
+    asked = policy.tokenizer.apply_chat_template([{"role": "user", "content": _content(problem)}], tokenize=False)
+    return tags.group() if text.startswith(asked) and len(asked) <= tags.start() else ""
+
+
+def _check_words(policy: Policy, problem: Problem, mark: str) -> None:
+    """Raises DataError if the text of a question would be read as a picture."""
+    kept = [mark, *policy.tokenizer.convert_ids_to_tokens(list(policy.placeholder_token_ids))]
+    texts = problem.question.split(IMAGE_MARK)
+    found = next((word for word in kept if any(word in text for text in texts)), None)
+    if found is not None:
+        raise DataError(
+            f"problem {problem.id}: its question holds {found}, which this model reads as a picture; remove it, or "
+            f"write {IMAGE_MARK} where a picture stands"
+        )
 
 
 def _content(problem: Problem) -> list[dict[str, str]]:
@@ -212,11 +244,6 @@ def _grid(policy: Policy, image: ImageRef, frame: Frame) -> Grid:
 
 
 def frame_of(image: ImageRef) -> Frame:
-    """A picture's frame, from the file's header. Raises DataError if it cannot be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(image.path) as opened:
-            return Frame(opened.height, opened.width, image.alone)
-    except OSError as error:
-        raise DataError(f"image {image.path}: cannot be read ({error}); replace it") from error
+    """A picture's frame as it will be shown, from the file's header. Raises DataError if it cannot be read."""
+    width, height = check_header(Path(image.path), "")
+    return Frame(height, width, image.alone)

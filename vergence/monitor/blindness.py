@@ -8,7 +8,7 @@ from vergence.types import Metrics, RolloutGroup
 
 def blindness_metrics(groups: Sequence[RolloutGroup], patterns: Sequence[re.Pattern[str]]) -> Metrics:
     """Share of completions of problems with a picture that match one of the patterns; nothing without any."""
-    texts = [one.text for group in groups if group.prompt.problem.images for one in group.completions]
+    texts = [text for group in groups if group.prompt.problem.images for text in group.responses]
     if not texts:
         return {}
     claims = sum(any(pattern.search(text) for pattern in patterns) for text in texts)

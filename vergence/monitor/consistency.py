@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 
 from vergence.model.policy import Policy
+from vergence.model.response import ResponseText
 from vergence.monitor.scores import Reader, spread_over
 from vergence.reward.form import TAGS, Form
 from vergence.types import Completion, Metrics, ScoredGroup
@@ -23,10 +24,11 @@ def answer_span(policy: Policy, completion: Completion, form: Form = TAGS) -> tu
     None where an answer cannot be read. Found by decoding prefixes, so any tokenizer will do. A token that ends a tag
     and begins the answer is left out.
     """
-    span = form.span(_text(policy, completion, len(completion.token_ids)))
+    text_of = ResponseText(policy)
+    span = form.span(text_of(completion.token_ids))
     if span is None:
         return None
-    begin, end = (_shortest_with(policy, completion, characters) for characters in span)
+    begin, end = (_shortest_with(text_of, completion, characters) for characters in span)
     return None if end <= begin else (begin, end)
 
 
@@ -66,15 +68,11 @@ class Consistency:
         return consistency_summary(likelihoods, [right[id(completion)] for (_, completion), _ in found])
 
 
-def _shortest_with(policy: Policy, completion: Completion, characters: int) -> int:
+def _shortest_with(text_of: ResponseText, completion: Completion, characters: int) -> int:
     """The fewest tokens from the beginning whose text has so many characters, which all of them together have."""
     low, high = 0, len(completion.token_ids)  # the text of `low` tokens is too short, that of `high` tokens is not
     while high - low > 1:
         middle = (low + high) // 2
-        enough = len(_text(policy, completion, middle)) >= characters
+        enough = len(text_of(completion.token_ids[:middle])) >= characters
         low, high = (low, middle) if enough else (middle, high)
     return high
-
-
-def _text(policy: Policy, completion: Completion, tokens: int) -> str:
-    return str(policy.tokenizer.decode(completion.token_ids[:tokens], skip_special_tokens=True))

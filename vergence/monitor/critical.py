@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from vergence.types import Completion
 
 Decode = Callable[[Sequence[int]], str]
-"""Token ids to the text that a completion has: without special tokens."""
+"""Token ids to the text that a completion has."""
 Places = Callable[[Completion], list[int]]
 """A completion to the places of its critical tokens, in order."""
 

@@ -57,8 +57,8 @@ def count_groups(groups: Sequence[RolloutGroup]) -> MentionCount:
     """Of all completions of all groups."""
     total = NOTHING
     for group in groups:
-        for completion in group.completions:
-            total = total + count_mentions(group.prompt.problem, completion.text)
+        for text in group.responses:
+            total = total + count_mentions(group.prompt.problem, text)
     return total
 
 

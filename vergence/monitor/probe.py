@@ -81,7 +81,7 @@ def check_yes_no(problems: Sequence[Problem], source: Path) -> None:
 def asked(groups: Sequence[RolloutGroup], form: Form = TAGS) -> list[Verdict]:
     """Of yes/no problems and one response to each."""
     return [
-        Verdict(group.prompt.problem.answer.strip().lower() == "yes", yes_or_no(group.completions[0].text, form))
+        Verdict(group.prompt.problem.answer.strip().lower() == "yes", yes_or_no(group.responses[0], form))
         for group in groups
     ]
 
@@ -118,7 +118,7 @@ def claimed(questions: Sequence[ObjectQuestion], groups: Sequence[RolloutGroup])
     """The questions answered by one response to each problem; a problem without a response is left out."""
     claims = {
         group.prompt.problem.id: {
-            match.group(0) for match in re.finditer(group.prompt.problem.mentions, group.completions[0].text)
+            match.group(0) for match in re.finditer(group.prompt.problem.mentions, group.responses[0])
         }
         for group in groups
     }

@@ -64,7 +64,7 @@ class Swap:
             return {}
         both = [own for own, _ in pairs] + [other for _, other in pairs]
         groups = self._generator().generate(both, self._sampling, seed=self._seed, version=0)
-        answers = [answer_of(group.completions[0].text, self._form) for group in groups]
+        answers = [answer_of(group.responses[0], self._form) for group in groups]
         flips = [one != other for one, other in zip(answers[: len(pairs)], answers[len(pairs) :], strict=True)]
         return {"perception/flip_rate": sum(flips) / len(flips)}
 

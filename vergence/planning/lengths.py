@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from vergence.errors import ModelError
 from vergence.model.families.family import Frame
 from vergence.model.families.known import family_of
-from vergence.model.policy import Policy, encode
-from vergence.model.pretrained import model_built, read_config, tokenizer_from
+from vergence.model.policy import Policy, encode, processors_template
+from vergence.model.pretrained import model_built, read_config, reason_of, tokenizer_from
+from vergence.planning.parts import base_of
 from vergence.planning.shape import ModelShape
 from vergence.planning.work import Lengths
 from vergence.types import Problem
@@ -49,15 +51,23 @@ def data_lengths(shape: ModelShape, directory: Path, problems: list[Problem], re
 
 
 def weightless(directory: Path) -> Policy:
-    """A checkpoint's tokenizer, processor and config; its model has no memory."""
+    """A checkpoint's tokenizer, processor and config; its model has no memory. Low-rank updates are read as what they
+    belong to. Raises ModelError if the directory holds none.
+    """
     from transformers import AutoModelForImageTextToText
 
+    directory = base_of(directory)
     config = read_config(directory)
     family = family_of(config)
-    with torch.device("meta"):
-        model: Any = model_built(AutoModelForImageTextToText, config)
-    tokenizer = tokenizer_from(directory)
-    return Policy(model, tokenizer, family.image_processor(str(directory)), family, torch.float32)
+    try:
+        with torch.device("meta"):
+            model: Any = model_built(AutoModelForImageTextToText, config)
+        tokenizer = tokenizer_from(directory)
+        tokenizer.chat_template = tokenizer.chat_template or processors_template(directory)
+        processor = family.image_processor(str(directory))
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{directory}: not a loadable vision-language model ({reason_of(error)})") from error
+    return Policy(model, tokenizer, processor, family, torch.float32)
 
 
 def published_processor(config: Any) -> Any:

@@ -112,6 +112,9 @@ class FileData(Section):
     """Whether pictures may be fetched from addresses."""
     store_mb: Positive = 102400
     """Millions of bytes of pictures that are kept as files because the data hold them as bytes."""
+    filter_overlong_prompts: bool = False
+    """Whether rows are left out whose prompt does not fit into the model's context together with the longest response
+    that will be sampled. Without it the first such row stops the run before it begins."""
     check: Literal["whole", "headers"] = "whole"
     """What is read of every picture before a run: all of it, or its header alone (truncation is then found late)."""
 

@@ -22,10 +22,7 @@ def load_recipe(source: str, overrides: Sequence[str] = (), without: Sequence[st
     RecipeError naming the file, the key, what was expected and what was found.
     """
     text, base = _source(source)
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source}: not valid TOML: {error}") from None
+    raw = read_toml(text, source)
     for override in overrides:
         _apply(raw, override)
     for label in without:
@@ -40,6 +37,21 @@ def parse_recipe(raw: Mapping[str, Any], source: str) -> Recipe:
         return Recipe.model_validate(_tuples(raw))
     except ValidationError as error:
         raise RecipeError(f"{source}: {_first_problem(error)}") from None
+    except RecursionError:
+        raise RecipeError(f"{source}: {TOO_DEEP}") from None
+
+
+def read_toml(text: str, source: object) -> dict[str, Any]:
+    """TOML as plain values. Raises RecipeError if it is none, if it is nested too deeply, or has an endless number."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise RecipeError(f"{source}: {TOO_DEEP}") from None
+    except ValueError as error:  # TOMLDecodeError is one, and so is what a number of thousands of digits raises
+        raise RecipeError(f"{source}: not valid TOML: {error}") from None
+
+
+TOO_DEEP = "nested too deeply to be read; a recipe has sections, and sections in these"
 
 
 def builtin_names() -> list[str]:
@@ -96,6 +108,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value  # a bare word is a string
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"--set {override:.80}: cannot be read ({error})") from None
     parts = key.strip().split(".")
     here: Any = raw
     for depth, part in enumerate(parts[:-1]):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vergence.data.lint.check import Limits, Outcome
+from vergence.data.lint.check import Outcome
 from vergence.data.lint.finding import MEANING, Fault, Finding
+from vergence.data.lint.prompts import Limits
 from vergence.report.document import document
 from vergence.report.markup import Html, join, section, table, tag
 from vergence.report.samples import sample_card

@@ -5,13 +5,10 @@ import hashlib
 import io
 from pathlib import Path
 
-from PIL import Image
-
-from vergence.data.images import Picture, decoded, load_image
+from vergence.data.images import Decoded, Picture, content, read_picture
 from vergence.errors import DataError
 from vergence.report.markup import Html, tag
 from vergence.report.read import Row
-from vergence.types import ImageRef
 
 SIDE = 112
 """Pixels of the page that the longer side of a picture takes."""
@@ -22,40 +19,40 @@ _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "imag
 
 def picture(image: Row, folder: Path) -> Html:
     """One picture of a problem, or a placeholder that says why there is none."""
+    path = _find(image["path"], folder)
+    if path is None:
+        return _placeholder("picture is missing")
     try:
-        path = _find(image["path"], folder)
-        if path is None:
-            return _placeholder("picture is missing")
-        content = path.read_bytes()
-        pixels = load_image(ImageRef(str(path), ""))
-    except (DataError, OSError):
+        data = content(path)
+    except DataError:
         return _placeholder("picture cannot be read")
-    if image.get("sha256") and hashlib.sha256(content).hexdigest() != image["sha256"]:
+    if image.get("sha256") and hashlib.sha256(data).hexdigest() != image["sha256"]:
         return _placeholder("picture has changed since the run")
-    return _drawn(content, pixels, path.name)
+    return _drawn(data, path.name)
 
 
 def drawn(source: Picture) -> Html:
     """A picture of a data set, a file or bytes; a placeholder that says why where there is none."""
     try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError:
+        data = content(source)
+    except DataError:
         return _placeholder("picture is missing")
+    return _drawn(data, "" if isinstance(source, bytes) else source.name)
+
+
+def _drawn(data: bytes, name: str) -> Html:
     try:
-        return _drawn(content, decoded(content), "" if isinstance(source, bytes) else source.name)
+        read = read_picture(data)
     except DataError:
         return _placeholder("picture cannot be read")
-
-
-def _drawn(content: bytes, pixels: Image.Image, name: str) -> Html:
-    width, height = _shown_size(pixels.size)
+    width, height = _shown_size(read.pixels.size)
     return tag(
         "img",
-        src=_data_uri(content, pixels),
+        src=_data_uri(data, read),
         alt=name,
         width=width,
         height=height,
-        class_="pixelated" if width >= pixels.width else None,
+        class_="pixelated" if width >= read.pixels.width else None,
     )
 
 
@@ -67,15 +64,15 @@ def _shown_size(size: tuple[int, int]) -> tuple[int, int]:
     return max(1, round(size[0] * SIDE / longer)), max(1, round(size[1] * SIDE / longer))
 
 
-def _data_uri(content: bytes, pixels: Image.Image) -> str:
-    """The file as it is, if it is small and browsers know its format; otherwise a smaller JPEG of it."""
-    kind = next((name for begin, name in _TYPES.items() if content.startswith(begin)), None)
-    if kind is None or len(content) > LARGEST_FILE:
-        smaller, buffer = pixels.copy(), io.BytesIO()
+def _data_uri(data: bytes, read: Decoded) -> str:
+    """The file, if it is small and a browser shows it as the model sees it; otherwise a smaller JPEG of that."""
+    kind = next((name for begin, name in _TYPES.items() if data.startswith(begin)), None)
+    if kind is None or read.conversions or len(data) > LARGEST_FILE:
+        smaller, buffer = read.pixels.copy(), io.BytesIO()
         smaller.thumbnail((4 * SIDE, 4 * SIDE))
         smaller.save(buffer, "JPEG", quality=85)
-        kind, content = "image/jpeg", buffer.getvalue()
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+        kind, data = "image/jpeg", buffer.getvalue()
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _find(given: str, folder: Path) -> Path | None:

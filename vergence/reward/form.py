@@ -31,6 +31,8 @@ class Form:
     """A response -> the answer that stands in the form's place for it, or None where there is none."""
     span: Callable[[str], tuple[int, int] | None]
     """A response -> the characters [begin, end) of its answer with what closes it; None where it cannot be read."""
+    fault: Callable[[str], str]
+    """A response that has not the form -> why, in a few words."""
 
 
 def tagged_span(text: str) -> tuple[int, int] | None:
@@ -100,6 +102,26 @@ def _thought(text: str) -> str:
     return "" if _THINK in thought else thought.strip()
 
 
-TAGS = Form("tags", OPENING, CLOSING, is_well_formed, extract_answer, tagged_span)
-BOXED = Form("boxed", BOX, "}", is_boxed, boxed_answer, boxed_span)
+def tags_fault(text: str) -> str:
+    """What a response lacks of a thought and an answer in tags."""
+    counts = {tag: text.count(tag) for tag in (_THINK, _END, OPENING, CLOSING)}
+    wrong = next((tag for tag, count in counts.items() if count != 1), None)
+    if wrong is None:
+        return "text outside of the tags, or none inside"
+    return f"{counts[wrong]} {wrong} in place of one" if counts[wrong] else f"no {wrong}"
+
+
+def boxed_fault(text: str) -> str:
+    """What a response lacks of a thought and a boxed answer."""
+    final = final_part(text)
+    if _END not in text and _THINK in text:
+        return f"a thought without {_END}"
+    count = final.count(BOX)
+    if count == 0:
+        return f"no {BOX}...}}" + (" behind the thought" if _END in text else "")
+    return f"{count} boxes in place of one" if count > 1 else "an empty box, or tags that do not fit each other"
+
+
+TAGS = Form("tags", OPENING, CLOSING, is_well_formed, extract_answer, tagged_span, tags_fault)
+BOXED = Form("boxed", BOX, "}", is_boxed, boxed_answer, boxed_span, boxed_fault)
 FORMS = {form.name: form for form in (TAGS, BOXED)}

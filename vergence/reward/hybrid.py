@@ -19,6 +19,7 @@ from vergence.errors import NonFiniteError
 from vergence.reward.bounds import Bound
 from vergence.reward.failures import FailureWatch, unwatched
 from vergence.reward.form import TAGS, Form
+from vergence.reward.form_watch import FormWatch
 from vergence.reward.functions import Failure, UserReward
 from vergence.reward.gates import Gate
 from vergence.reward.rules import Rule, accuracy, format_reward, grades_of, rule_values
@@ -73,14 +74,18 @@ class RuleReward:
         functions: Sequence[UserReward] = (),
         shaping: Shaping = NO_SHAPING,
         watch: FailureWatch | None = None,
+        form_watch: FormWatch | None = None,
     ) -> None:
-        """`watch` looks at every batch's failures; without one they are counted and nothing else."""
+        """`watch` looks at every batch's failures; without one they are counted and nothing else. `form_watch` looks at
+        the form of the first batch.
+        """
         self._weights = weights
         self._grader = grader
         self._formed = format_reward(form)
         self._functions = tuple(functions)
         self._shaping = shaping
         self._watch = watch or unwatched()
+        self._form_watch = form_watch or FormWatch(form, lambda line: None)
 
     def __call__(self, groups: Sequence[RolloutGroup]) -> list[ScoredGroup]:
         """P groups to P scored groups; grader and functions are each asked once, for all of them.
@@ -92,6 +97,7 @@ class RuleReward:
         for one in self._functions:
             values[one.name], grades = function_values(one, groups, grades)
         self._watch.look(groups, grades)
+        self._form_watch.look(groups)
         return [
             self._scored(group, row, {name: column[place] for name, column in values.items()})
             for place, (group, row) in enumerate(zip(groups, grades, strict=True))
@@ -128,7 +134,7 @@ def function_values(
     function: UserReward, groups: Sequence[RolloutGroup], grades: Sequence[tuple[Grade, ...]]
 ) -> tuple[list[Doubles], list[tuple[Grade, ...]]]:
     """What a function gives each completion, [G] for each group; and the grades, failed where the function failed."""
-    responses = [(group.prompt.problem, one.text) for group in groups for one in group.completions]
+    responses = [(group.prompt.problem, text) for group in groups for text in group.responses]
     found = iter(function.values(responses))
     values: list[Doubles] = []
     judged: list[tuple[Grade, ...]] = []

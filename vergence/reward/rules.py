@@ -8,10 +8,10 @@ import numpy as np
 from vergence.reward.answer import extract_answer
 from vergence.reward.form import Form
 from vergence.reward.length import soft_overlong
-from vergence.types import Completion, Doubles, Finish, Grade, Grader, Problem, RolloutGroup, Verdict
+from vergence.types import Completion, Doubles, Finish, Grade, Grader, Problem, Prompt, RolloutGroup, Verdict, response
 
-Rule = Callable[[Problem, Completion], float]
-"""One completion of one problem -> what it is worth."""
+Rule = Callable[[Prompt, Completion], float]
+"""One completion of one prompt -> what it is worth."""
 
 _ACCURACY = {Verdict.CORRECT: 1.0, Verdict.WRONG: 0.0, Verdict.FAILED: float("nan")}
 
@@ -32,7 +32,7 @@ class AsWritten:
 
 def grades_of(groups: Sequence[RolloutGroup], grader: Grader) -> list[tuple[Grade, ...]]:
     """P groups to P rows of G grades, in order; the grader is asked once for all of them."""
-    grades = iter(grader.grade([(group.prompt.problem, one.text) for group in groups for one in group.completions]))
+    grades = iter(grader.grade([(group.prompt.problem, text) for group in groups for text in group.responses]))
     return [tuple(next(grades) for _ in group.completions) for group in groups]
 
 
@@ -42,10 +42,13 @@ def accuracy(grades: Sequence[Grade]) -> Doubles:
 
 
 def format_reward(form: Form) -> Rule:
-    """1 if the response has the asked form and ended by itself (r_format of R1V2 Eq. 7), else 0."""
+    """1 if the response has the asked form and ended by itself (r_format of R1V2 Eq. 7), else 0.
 
-    def judge(problem: Problem, completion: Completion) -> float:
-        return float(completion.finish is Finish.STOP and form.is_formed(completion.text))
+    A tag that the chat template writes at the end of every prompt counts as written.
+    """
+
+    def judge(prompt: Prompt, completion: Completion) -> float:
+        return float(completion.finish is Finish.STOP and form.is_formed(response(prompt, completion)))
 
     return judge
 
@@ -53,7 +56,7 @@ def format_reward(form: Form) -> Rule:
 def overlong(limit: int, margin: int) -> Rule:
     """DAPO's soft length penalty as a rule: 0 up to `limit - margin` tokens, then falling to -1 at `limit` tokens."""
 
-    def judge(problem: Problem, completion: Completion) -> float:
+    def judge(prompt: Prompt, completion: Completion) -> float:
         return float(soft_overlong(len(completion.token_ids), limit, margin))
 
     return judge
@@ -61,4 +64,4 @@ def overlong(limit: int, margin: int) -> Rule:
 
 def rule_values(rule: Rule, group: RolloutGroup) -> Doubles:
     """A rule's values [G] of a group."""
-    return np.array([rule(group.prompt.problem, completion) for completion in group.completions], dtype=np.float64)
+    return np.array([rule(group.prompt, completion) for completion in group.completions], dtype=np.float64)

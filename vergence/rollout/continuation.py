@@ -1,8 +1,7 @@
 """Responses that are begun by somebody else and continued by the policy, perhaps without seeing the picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -59,8 +58,10 @@ def continue_responses(
     return groups
 
 
-def joined(tokenizer: Any, beginning: Beginning, group: RolloutGroup, *, max_new_tokens: int) -> Completion:
-    """Beginning and continuation as one response of at most `max_new_tokens` tokens.
+def joined(
+    text_of: Callable[[Ints], str], beginning: Beginning, group: RolloutGroup, *, max_new_tokens: int
+) -> Completion:
+    """Beginning and continuation as one response of at most `max_new_tokens` tokens; `text_of` reads its tokens.
 
     Its log-probs are 0.0 throughout: what they should be depends on who is asked, with the picture or without.
     """
@@ -72,5 +73,5 @@ def joined(tokenizer: Any, beginning: Beginning, group: RolloutGroup, *, max_new
         sampler_logprobs=np.zeros(len(ids), dtype=np.float32),
         finish=continuation.finish if len(ids) == len(whole) else Finish.LENGTH,
         policy_version=continuation.policy_version,
-        text=tokenizer.decode(ids, skip_special_tokens=True),
+        text=text_of(ids),
     )

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vergence.model.policy import Policy
+from vergence.model.response import ResponseText
 from vergence.model.vision import Tower
 from vergence.rollout.choice import chooser, shaping
 from vergence.rollout.decoder import GroupDecoder, cast_once, few_threads
@@ -45,9 +46,8 @@ def sample_groups(
     decoder = GroupDecoder(policy, prompts, tower, sampling)
     with cast_once(policy), few_threads(policy, len(prompts) * sampling.num_completions):
         grown = _grow(policy, decoder, prompts, sampling, _noise(prompts, sampling, seed))
-    texts = policy.tokenizer.batch_decode(
-        [ids[:length] for ids, length in zip(grown.token_ids, grown.lengths, strict=True)],
-        skip_special_tokens=True,
+    texts = ResponseText(policy).batch(
+        [ids[:length] for ids, length in zip(grown.token_ids, grown.lengths, strict=True)]
     )
     completions = [
         Completion(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 
 from vergence.model.policy import Policy
+from vergence.model.response import ResponseText
 from vergence.model.vision import Tower
 from vergence.rollout.choice import chooser
 from vergence.rollout.decoder import GroupDecoder, cast_once
@@ -23,12 +24,12 @@ def stream_tokens(
     choose = chooser(sampling)
     noise = torch.from_numpy(generator(seed, prompt.problem.id, 0).random((1, max_new_tokens))).to(policy.device)
     with torch.no_grad():
-        decoder, written = GroupDecoder(policy, [prompt], tower, sampling), []
+        decoder, text_of, written = GroupDecoder(policy, [prompt], tower, sampling), ResponseText(policy), []
         with cast_once(policy):
             for step in range(max_new_tokens):
                 chosen, _ = choose(decoder.logits(), noise[:, step])
                 if int(chosen) in policy.end_token_ids:
                     return
                 written.append(int(chosen))
-                yield policy.tokenizer.decode(written, skip_special_tokens=True)
+                yield text_of(written)
                 decoder.append(chosen)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from vergence.types import Completion, Draw, Grade, JudgedGroup, Problem, ScoredGroup
+from vergence.types import Completion, Draw, Grade, JudgedGroup, Problem, Prompt, ScoredGroup, response
 
 
 def rollout_rows(groups: Sequence[ScoredGroup]) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def replay_rows(draws: Sequence[Draw]) -> list[dict[str, Any]]:
             "origin": str(draw.origin),
             "age": draw.age,
             "completions": [
-                _completion_row(draw.sample.completion)
+                _completion_row(draw.sample.prompt, draw.sample.completion)
                 | {"reward": draw.sample.reward, "advantage": draw.sample.advantage}
             ],
         }
@@ -58,7 +58,7 @@ def _problem_row(problem: Problem) -> dict[str, Any]:
 
 def _scored_row(group: ScoredGroup, index: int) -> dict[str, Any]:
     return (
-        _completion_row(group.group.completions[index])
+        _completion_row(group.group.prompt, group.group.completions[index])
         | {
             "reward": float(group.rewards[index]),
             "components": {name: float(values[index]) for name, values in group.components.items()},
@@ -71,9 +71,9 @@ def _graded_row(grade: Grade) -> dict[str, Any]:
     return {"verdict": str(grade.verdict), "extracted": grade.extracted, "reason": grade.reason}
 
 
-def _completion_row(completion: Completion) -> dict[str, Any]:
+def _completion_row(prompt: Prompt, completion: Completion) -> dict[str, Any]:
     return {
-        "text": completion.text,
+        "text": response(prompt, completion),
         "finish": str(completion.finish),
         "tokens": len(completion.token_ids),
         "policy_version": completion.policy_version,

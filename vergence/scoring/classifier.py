@@ -19,7 +19,7 @@ from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import compute_dtype
 from vergence.model.pretrained import model_from, processor_from, read_config, reason_of, tokenizer_from
 from vergence.pairs.comparisons import Member
-from vergence.types import Doubles, Prompt
+from vergence.types import Doubles, Prompt, response
 
 Inputs = dict[str, torch.Tensor]
 
@@ -42,7 +42,7 @@ class Classifier:
 
         Raises DataError where a conversation is longer than the model can read.
         """
-        texts = [self.conversation(prompt, completion.text) for prompt, completion in members]
+        texts = [self.conversation(prompt, response(prompt, completion)) for prompt, completion in members]
         ids = [self._token_ids(text) for text in texts]
         self._check_lengths(ids, members)
         scores = np.zeros(len(members))

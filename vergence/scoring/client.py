@@ -16,6 +16,7 @@ from typing import Any, final
 
 import numpy as np
 
+from vergence.data.decoding import DECODING
 from vergence.errors import RunError
 from vergence.pairs.comparisons import Member
 from vergence.scoring.form import answered, check_seen, request_body
@@ -94,8 +95,9 @@ class HttpScorer:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of address, name, and what the server says of the model's weights, if it says anything."""
-        described = [self._url, self.model, str(self._listed.get("fingerprint", ""))]
+        """Of address, name, what the server says of the model's weights, if it says anything, and how pictures are read
+        that it is sent."""
+        described = [self._url, self.model, str(self._listed.get("fingerprint", "")), str(DECODING)]
         return hashlib.sha256("\x1f".join(described).encode()).hexdigest()
 
     @cached_property

@@ -17,11 +17,12 @@ import math
 import mimetypes
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from vergence.data.images import check_unchanged
+from vergence.data.images import check_unchanged, plain_content
 from vergence.errors import DataError, IntegrityError
-from vergence.types import Completion, Doubles, Finish, ImageRef, Prompt
+from vergence.types import Completion, Doubles, Finish, ImageRef, Prompt, response
 
 NAMES = (("queries", "documents"), ("text_1", "text_2"))
 """The two names of a request's two sides, the newer first."""
@@ -51,7 +52,7 @@ def request_body(model: str, prompt: Prompt, completions: Sequence[Completion]) 
     body = {
         "model": model,
         "queries": query,
-        "documents": [one.text for one in completions],
+        "documents": [response(prompt, one) for one in completions],
         "use_activation": False,
     }
     if any(one.finish is not Finish.STOP for one in completions):
@@ -60,10 +61,22 @@ def request_body(model: str, prompt: Prompt, completions: Sequence[Completion]) 
 
 
 def data_uri(image: ImageRef) -> str:
-    """A picture's file as a data URI. Raises DataError if it is not there, IntegrityError if it has changed."""
+    """A picture as a data URI. Raises DataError if it is not there, IntegrityError if it has changed.
+
+    Its file, or a PNG of what the policy is shown where that is something else: a server need not turn a photograph,
+    and would lay transparent pixels on black.
+    """
     data = check_unchanged(image)
     kind = mimetypes.guess_type(image.path)[0] or "image/png"
+    if _sent_digest(image) != hashlib.sha256(data).hexdigest():
+        data, kind = plain_content(data, image.path), "image/png"
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+@lru_cache(maxsize=4096)
+def _sent_digest(image: ImageRef) -> str:
+    """SHA-256 of what is sent for a picture."""
+    return hashlib.sha256(plain_content(check_unchanged(image), image.path)).hexdigest()
 
 
 def answered(body: Any, count: int) -> list[float]:
@@ -94,7 +107,7 @@ def check_seen(body: Any, prompt: Prompt) -> None:
     said = body.get("pictures") if isinstance(body, Mapping) else None
     if said is None:
         return
-    sent = [image.sha256 for image in prompt.problem.images]
+    sent = [_sent_digest(image) for image in prompt.problem.images]
     wrong = [row for row in said if row != sent] if isinstance(said, list) else [said]
     if wrong:
         raise IntegrityError(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from vergence.data.decoding import DECODING
 from vergence.errors import ModelError
 from vergence.model.batch import MICROBATCH_TOKENS
 from vergence.model.policy import DtypeName
@@ -197,8 +198,8 @@ def local_model(kind: Kind, directory: Path, computing: Computing) -> tuple[RawS
 
 
 def fingerprint(directory: Path) -> str:
-    """A digest of every file that a reward model's scores depend on."""
-    digest = hashlib.sha256()
+    """A digest of every file that a reward model's scores depend on, and of how pictures are decoded."""
+    digest = hashlib.sha256(f"decoding {DECODING}".encode())
     for path in sorted(directory.iterdir()):
         if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"):
             digest.update(path.name.encode())

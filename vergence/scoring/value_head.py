@@ -27,7 +27,7 @@ from vergence.model.pretrained import reason_of
 from vergence.model.reward_head import RAW, RewardModel
 from vergence.model.vision import ADAPTER_OUTPUT, DEFAULT_LIMITS, CachedTower, FeatureLimits
 from vergence.pairs.comparisons import Member
-from vergence.types import Completion, Doubles, Finish, Prompt
+from vergence.types import Completion, Doubles, Finish, Prompt, response
 
 FILES = ("value_head.safetensors", "value_head.bin")
 """One of them marks such a directory."""
@@ -48,13 +48,15 @@ class ValueHead:
         Raises DataError where a conversation is longer than the model can read.
         """
         asked: dict[str, Prompt] = {}
-        conversations = [self._conversation(prompt, completion.text, asked) for prompt, completion in members]
+        conversations = [
+            self._conversation(prompt, response(prompt, completion), asked) for prompt, completion in members
+        ]
         return self.model.raw_as_given(conversations)
 
-    def _conversation(self, prompt: Prompt, response: str, asked: dict[str, Prompt]) -> Member:
+    def _conversation(self, prompt: Prompt, said: str, asked: dict[str, Prompt]) -> Member:
         """As a prompt, which is where conversations of this problem begin alike, and the rest of this one."""
         backbone, problem = self.model.backbone, prompt.problem
-        whole = encode(backbone, problem, response)
+        whole = encode(backbone, problem, said)
         limit = getattr(backbone.config.get_text_config(), "max_position_embeddings", None)
         if limit is not None and len(whole.token_ids) > limit:
             raise DataError(
@@ -66,7 +68,7 @@ class ValueHead:
         alike = _common(asked[problem.id].token_ids, whole.token_ids[:-1])
         question = Prompt(problem, whole.token_ids[:alike], whole.positions[:, :alike])
         rest = whole.token_ids[alike:]
-        return question, Completion(rest, np.zeros(len(rest), dtype=np.float32), Finish.STOP, 0, response)
+        return question, Completion(rest, np.zeros(len(rest), dtype=np.float32), Finish.STOP, 0, said)
 
 
 def load_value_head(

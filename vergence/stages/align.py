@@ -22,7 +22,7 @@ from vergence.stages.measuring import Gauge, gauge
 from vergence.stages.parts import policy_to_train, schedule, tower_for, training
 from vergence.stages.saving import save_trained_policy, tuning_row
 from vergence.stages.table import show_roles
-from vergence.types import Caption, Completion, Prompt
+from vergence.types import Caption, Completion, Prompt, own_part
 from vergence.update.learner import Learner, LossPart
 from vergence.update.schedule import span_of
 
@@ -124,6 +124,7 @@ def caption_targets(policy: Policy, captions: Sequence[Caption]) -> Sequence[Tar
 
     def target(index: int) -> Target:
         caption = captions[index]
-        return wording.prompt(caption.problem), wording.completion(caption.target)
+        prompt = wording.prompt(caption.problem)
+        return prompt, wording.completion(own_part(prompt, caption.target))
 
     return Opened(len(captions), target)

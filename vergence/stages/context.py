@@ -1,7 +1,7 @@
 """What every stage is given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -13,10 +13,12 @@ from vergence.recipe.data import DataFile
 from vergence.recipe.schema import Recipe
 from vergence.reward.failures import FailureWatch
 from vergence.reward.form import FORMS, Form
+from vergence.reward.form_watch import FormWatch
 from vergence.reward.hybrid import RULES, RuleReward
 from vergence.run.directory import RunDirectory
 from vergence.run.progress import Progress
 from vergence.run.stage_run import StageRun
+from vergence.stages.prompts import LeftOut
 from vergence.stages.sources import source_of
 from vergence.types import Caption, Grader, Problem
 
@@ -41,6 +43,8 @@ class Context:
     device: torch.device
     progress: Progress
     grader: Grader
+    left_out: LeftOut = field(default_factory=dict)
+    """Rows of data files that are too long for the model."""
 
     def policy(self, directory: Path) -> Policy:
         """A checkpoint, on the recipe's device and computing in its number format."""
@@ -48,7 +52,8 @@ class Context:
 
     def source(self, path: Path, what: DataFile) -> Source:
         """A data set that the recipe names, as it says that it is read."""
-        return source_of(self.recipe.data, path, what)
+        source = source_of(self.recipe.data, path, what)
+        return replace(source, left_out=self.left_out.get((what, path), frozenset()))
 
     def train(self, run: StageRun) -> Problems:
         """The training problems, in an order of the stage's own, so that stages do not share their first prompts."""
@@ -74,6 +79,10 @@ class Context:
     def watch(self) -> FailureWatch:
         """What looks at the failures of a stage's reward."""
         return FailureWatch(self.recipe.grading.most_failed, self.progress.say)
+
+    def form_watch(self) -> FormWatch:
+        """What looks at the form of a stage's first responses."""
+        return FormWatch(self.form, self.progress.say)
 
     def test(self) -> Sequence[Problem]:
         """The problems for published numbers: the evaluate stage's alone."""

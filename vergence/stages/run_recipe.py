@@ -2,15 +2,17 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from vergence.assembly.packaged import SMOLLM2, find_packaged
+from vergence.data.columns import never_there
 from vergence.data.preferences import check_preferences
-from vergence.data.problems import Also, check_captions, check_problems, read_problems
+from vergence.data.problems import Also, Each, check_captions, check_problems, unasked
 from vergence.data.source import Source
-from vergence.errors import RecipeError
+from vergence.errors import DataError, RecipeError
 from vergence.grading.load import grader_for
 from vergence.grading.pool import PooledGrader
 from vergence.model.config_file import TOWER_LAYOUT, raw_config
@@ -26,7 +28,7 @@ from vergence.recipe.data import DataFile, DigitsData, FileData
 from vergence.recipe.grpo import GrpoStage
 from vergence.recipe.mpo import MpoStage
 from vergence.recipe.reward_model import LoadRewardModelStage, RewardModelStage
-from vergence.recipe.schema import Recipe, prompts_missing
+from vergence.recipe.schema import Recipe
 from vergence.recipe.sections import StageSection
 from vergence.recipe.stages import AlignStage, AssembleStage, EvaluateStage, LoadStage, ParentsStage
 from vergence.report.page import write_report
@@ -48,6 +50,15 @@ from vergence.stages.grpo.reward import functions_for
 from vergence.stages.inputs import SeenPictures, input_files
 from vergence.stages.mpo.build import run_mpo
 from vergence.stages.parents import run_parents
+from vergence.stages.prompts import (
+    LeftOut,
+    PromptCheck,
+    check_enough,
+    check_prompts,
+    model_at_hand,
+    prompt_check,
+    told,
+)
 from vergence.stages.reward_model.build import run_reward_model
 from vergence.stages.reward_model.elsewhere import named_source, run_load_reward_model
 from vergence.stages.sources import source_of
@@ -60,14 +71,23 @@ def run_recipe(recipe: Recipe, path: Path, progress: Progress, *, stop_after: st
     if stop_after is not None and stop_after not in labels:
         raise RecipeError(f"--stop-after {stop_after}: no such stage; the stages are {', '.join(labels)}")
     with grader_for(limits_of(recipe.grading)) as grader:
-        inputs = check_inputs(recipe, grader)
-        run_checked(recipe, path, progress, grader, stop_after, inputs)
+        inputs, left_out = check_inputs(recipe, grader)
+        run_checked(recipe, path, progress, grader, stop_after, inputs, left_out)
 
 
 def run_checked(
-    recipe: Recipe, path: Path, progress: Progress, grader: PooledGrader, stop_after: str | None, inputs: Inputs
+    recipe: Recipe,
+    path: Path,
+    progress: Progress,
+    grader: PooledGrader,
+    stop_after: str | None,
+    inputs: Inputs,
+    left_out: LeftOut | None,
 ) -> None:
-    """The same, of a recipe whose inputs were checked. Raises DirectoryError if they, or a finished stage, changed."""
+    """The same, of a recipe whose inputs were checked; `left_out` is None where no model was there to check prompts.
+
+    Raises DirectoryError if the inputs, or a finished stage, changed.
+    """
     labels = [stage.label for stage in recipe.stage]
     with opened(path, recipe) as directory:
         found, anew = check_unchanged(directory, labels, inputs, progress.say)
@@ -77,7 +97,10 @@ def run_checked(
         device = choose_device(recipe.device)
         threads = torch.get_num_threads()
         progress.say(f"{recipe.name}, seed {recipe.seed}, {len(labels)} stages, {device} ({threads} threads) -> {path}")
-        context = Context(recipe, directory, prepare_data(recipe, directory), device, progress, grader)
+        data = prepare_data(recipe, directory)
+        context = Context(recipe, directory, data, device, progress, grader, left_out or {})
+        for line in told(context.left_out):
+            progress.say(line)
         models: dict[str, Path] = {}
         ran = False
         for stage in recipe.stage:
@@ -95,6 +118,11 @@ def run_checked(
                 loaded = tuple(outcome.models.values()) if isinstance(stage, LoadStage) else ()
                 directory.finish(stage.label, outcome, inputs=loaded)
             models |= {name: directory.model_path(entry) for name, entry in outcome.models.items()}
+            if left_out is None and isinstance(recipe.data, FileData) and "policy" in models:
+                left_out = check_prompts(recipe, recipe.data, models["policy"])
+                context = replace(context, left_out=left_out)
+                for line in told(left_out):
+                    progress.say(line)
             if stage.label == stop_after:
                 break
         finish(recipe, directory, models, progress, ran=ran)
@@ -124,18 +152,23 @@ def run_stage(stage: StageSection, run: StageRun, context: Context, models: Mode
     raise AssertionError(f"no code for stage type {stage.type}")
 
 
-def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
-    """Read what the recipe names before anything is written, so that wrong input leaves nothing behind."""
+def check_inputs(recipe: Recipe, grader: PooledGrader) -> tuple[Inputs, LeftOut | None]:
+    """Read what the recipe names before anything is written, so that wrong input leaves nothing behind.
+
+    Gives the inputs, and the rows that are too long for the model; None for these where the run makes the model itself.
+    """
     if compute_dtype(choose_device(recipe.device), recipe.compute.dtype) == torch.float32:
         problem = recipe.compute.float32_problem()
         if problem:
             raise RecipeError(f"{recipe.name}: compute: {problem}")
     check_parts(recipe, all_there=True)
-    pictures = SeenPictures(recipe.data)
+    pictures, model = SeenPictures(recipe.data), model_at_hand(recipe)
+    prompts = prompt_check(recipe, recipe.data, model) if isinstance(recipe.data, FileData) and model else None
 
     def check_pairs(stage: StageSection, key: str, file: Path) -> Source:
         pairs = source_of(recipe.data, file, "pairs")
-        check_preferences(pairs, pictures.of_pairs(f"stage.{stage.label}.{key}", pairs))
+        note = pictures.of_pairs(f"stage.{stage.label}.{key}", pairs)
+        check_preferences(pairs, note, each=prompts.each("pairs", file) if prompts else unasked)
         return pairs
 
     for stage in recipe.stage:
@@ -161,14 +194,22 @@ def check_inputs(recipe: Recipe, grader: PooledGrader) -> Inputs:
                     if named is not None and raw_config(named)["model_type"] != TOWER_LAYOUT:
                         read_config(named)
     if isinstance(recipe.data, FileData):
-        check_data(recipe, recipe.data, grader, pictures)
-    return Inputs(input_files(recipe), pictures.found)
+        check_data(recipe, recipe.data, grader, pictures, prompts)
+    left_out = None if prompts is None and isinstance(recipe.data, FileData) else prompts.left_out if prompts else {}
+    return Inputs(input_files(recipe), pictures.found), left_out
 
 
-def check_data(recipe: Recipe, data: FileData, grader: PooledGrader, pictures: SeenPictures) -> None:
-    """Read the data sets row by row, keeping none: pictures, ids, and whether answers can be graded."""
+def check_data(
+    recipe: Recipe, data: FileData, grader: PooledGrader, pictures: SeenPictures, prompts: PromptCheck | None
+) -> None:
+    """Read the data sets row by row, keeping none: pictures, ids, whether answers can be graded and prompts be made."""
     form, whole = FORMS[recipe.grading.form], data.check == "whole"
+    check_columns(data)
     sizes = {}
+
+    def each_of(what: DataFile, path: Path) -> Each:
+        return prompts.each(what, path) if prompts else unasked
+
     files: tuple[tuple[DataFile, Path], ...] = (("train", data.train), ("tuning", data.tuning), ("test", data.test))
     for what, path in files:
         source = source_of(data, path, what)
@@ -178,18 +219,41 @@ def check_data(recipe: Recipe, data: FileData, grader: PooledGrader, pictures: S
             note(problems)
             check_gold(problems, path, grader, form)
 
-        sizes[what] = check_problems(source, decode=whole, also=also)
+        sizes[what] = check_problems(source, decode=whole, also=also, each=each_of(what, path))
     if data.captions is not None:
         source = source_of(data, data.captions, "captions")
-        check_captions(source, pictures.of_problems("data.captions", source))
+        note = pictures.of_problems("data.captions", source)
+        check_captions(source, note, each=each_of("captions", data.captions))
     if data.probe is not None:
         source = source_of(data, data.probe, "probe")
-        problems = read_problems(source, decode=whole)
-        check_yes_no(problems, data.probe)
-        pictures.of_problems("data.probe", source)(problems)
-    problem = prompts_missing(recipe, sizes["train"])
-    if problem:
-        raise RecipeError(f"{recipe.name}: {problem}")
+        note = pictures.of_problems("data.probe", source)
+
+        def also_probe(problems: Sequence[Problem], path: Path = data.probe, note: Also = note) -> None:
+            note(problems)
+            check_yes_no(problems, path)
+
+        check_problems(source, decode=whole, also=also_probe, each=each_of("probe", data.probe))
+    check_enough(recipe, data, sizes["train"], prompts.left_out if prompts else {})
+
+
+def check_columns(data: FileData) -> None:
+    """Raises DataError for a column that the recipe names and no row of any of its files has: it is misspelt."""
+    files: tuple[tuple[DataFile, Path | None], ...] = (
+        ("train", data.train),
+        ("captions", data.captions),
+        ("tuning", data.tuning),
+        ("test", data.test),
+        ("probe", data.probe),
+    )
+    sources = [source_of(data, path, what) for what, path in files if path is not None]
+    missing: list[str] | None = None
+    for source in sources:
+        if source.layout.optional:
+            missing = never_there(source.rows(), source.layout.optional if missing is None else missing)
+    if missing:
+        raise DataError(
+            f'data.columns: no row of any data file has the column "{missing[0]}"; correct it, or remove it'
+        )
 
 
 def prepare_data(recipe: Recipe, directory: RunDirectory) -> DataFiles:

@@ -1,13 +1,12 @@
 """From a study file to a checked `Study`, and back to TOML."""
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from vergence.errors import RecipeError
-from vergence.recipe.load import toml_text
+from vergence.recipe.load import TOO_DEEP, read_toml, toml_text
 from vergence.study.schema import Study
 
 
@@ -17,11 +16,10 @@ def load_study(path: Path) -> Study:
     Raises RecipeError naming the file, the key, what was expected and what was found.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as UTF-8 text ({error}); give a study file (TOML)") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    raw = read_toml(text, path)
     base = raw.get("base")
     if isinstance(base, str) and (path.parent / base).is_file():
         raw["base"] = str((path.parent / base).resolve())
@@ -29,6 +27,8 @@ def load_study(path: Path) -> Study:
         return Study.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(f"{path}: {_first_problem(error)}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: {TOO_DEEP}") from None
 
 
 def study_toml(study: Study) -> str:

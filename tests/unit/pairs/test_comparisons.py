@@ -82,7 +82,7 @@ def right(prompt: Prompt, completion: Completion) -> bool:
 
 
 def good(member: tuple[Prompt, Completion]) -> bool:
-    return right(*member) and bool(format_reward(TAGS)(member[0].problem, member[1]))
+    return right(*member) and bool(format_reward(TAGS)(*member))
 
 
 @pytest.fixture(scope="module")

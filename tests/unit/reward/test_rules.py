@@ -6,7 +6,7 @@ from vergence.reward.form import TAGS
 from vergence.reward.rules import AsWritten, accuracy, format_reward, grades_of, overlong, rule_values
 from vergence.types import Finish
 
-from ..builders import BARE, NOTHING, RIGHT, WRONG, completion, group, problem
+from ..builders import BARE, NOTHING, RIGHT, WRONG, completion, group, problem, prompt
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_spaces_around_the_reference_do_not_matter() -> None:
     ],
 )
 def test_format_wants_the_form_and_an_end(text: str, finish: Finish, reward: float) -> None:
-    assert reward == format_reward(TAGS)(problem(), completion(text, finish=finish))
+    assert reward == format_reward(TAGS)(prompt(), completion(text, finish=finish))
 
 
 def test_grades_come_back_group_by_group_in_order() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from families import DISTINCT, picture_problems, tiny_policy
 
+from vergence.model.response import ResponseText
 from vergence.model.vision import CachedTower
 from vergence.rollout.continuation import Beginning, continue_responses, joined
 from vergence.rollout.local import LocalGenerator
@@ -30,7 +31,7 @@ def test_a_greedy_response_that_is_cut_is_continued_to_itself(family: str, tmp_p
     assert all(len(group.completions[0].token_ids) > cut for group, cut in zip(groups, cuts, strict=True))
     continued = continue_responses(policy, tower, beginnings, GREEDY, seed=1, version=3)
     for group, beginning, more in zip(groups, beginnings, continued, strict=True):
-        whole = joined(policy.tokenizer, beginning, more, max_new_tokens=12)
+        whole = joined(ResponseText(policy), beginning, more, max_new_tokens=12)
         original = group.completions[0]
         assert original.token_ids.tolist() == whole.token_ids.tolist()
         assert (original.finish, original.text, 3) == (whole.finish, whole.text, whole.policy_version)
@@ -48,12 +49,8 @@ def test_a_beginning_takes_the_positions_of_a_completion_on_every_axis() -> None
     assert whole.problem is one.problem
 
 
-class Spelling:
-    """A tokenizer that writes numbers."""
-
-    def decode(self, ids, *, skip_special_tokens: bool) -> str:
-        assert skip_special_tokens
-        return " ".join(map(str, ids))
+def spelt(ids: np.ndarray) -> str:
+    return " ".join(map(str, ids))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +60,7 @@ class Spelling:
 def test_a_joined_response_is_held_to_the_limit_of_a_whole_one(limit: int, tokens: list[int], finish: Finish) -> None:
     beginning = Beginning(prompt(), np.array([1, 2]))
     more: Completion = completion(logprobs=[-1.0, -2.0])
-    whole = joined(Spelling(), beginning, RolloutGroup(beginning.as_prompt(), (more,)), max_new_tokens=limit)
+    whole = joined(spelt, beginning, RolloutGroup(beginning.as_prompt(), (more,)), max_new_tokens=limit)
     assert tokens == whole.token_ids.tolist()
     assert finish is whole.finish
     assert " ".join(map(str, tokens)) == whole.text

@@ -1,6 +1,7 @@
 """Requests and answers of the scoring form: what one side writes the other reads, and the rest is refused by name."""
 
 import base64
+import io
 import json
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vergence.data.images import reference
-from vergence.errors import DataError
-from vergence.scoring.form import Asked, answer_body, answered, data_uri, parse_request, request_body
+from vergence.errors import DataError, IntegrityError
+from vergence.scoring.form import Asked, answer_body, answered, check_seen, data_uri, parse_request, request_body
 from vergence.types import Finish, ImageRef
 
 from ..builders import completion, prompt
@@ -41,6 +42,19 @@ def test_a_request_brings_a_question_with_its_pictures_once_and_every_response(p
         Asked("how many?", files, "fo", Finish.LENGTH),
     ] == asked
     assert body["use_activation"] is False
+
+
+def test_a_server_is_sent_what_the_policy_is_shown(tmp_path: Path) -> None:
+    """Transparent pixels on white, and the digests that the server reads back are those of what was sent."""
+    Image.new("RGBA", (3, 2), (0, 0, 0, 0)).save(tmp_path / "a.tif")
+    where = prompt(question="how many?", images=(reference(tmp_path / "a.tif", "a test"),))
+    (asked,) = parse_request(request_body("m", where, [completion("none")]))
+    with Image.open(io.BytesIO(asked.images[0])) as sent:
+        assert sent.format == "PNG"
+        assert [(255, 255, 255)] == [colour for _, colour in sent.getcolors()]
+    check_seen(answer_body("m", [0.0], [asked], name="", created=0), where)
+    with pytest.raises(IntegrityError, match="dropped, swapped or changed"):
+        check_seen({"pictures": [[where.problem.images[0].sha256]]}, where)
 
 
 def test_a_question_without_pictures_is_a_plain_string_and_no_key_of_ours_is_sent_without_need() -> None:

@@ -6,7 +6,7 @@ Each problem has one picture, which holds all that its marks name.
 """
 
 from vergence.data.layout import NUMBERED_MARKS, WITH_OPTIONS, Draft, Layout, Place
-from vergence.data.layouts.reading import text
+from vergence.data.layouts.reading import identity, text
 from vergence.data.options import LETTERS, named_by_letter, options_of
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
@@ -23,7 +23,7 @@ def draft(row: Row, place: Place) -> Draft:
     if options:
         answer, grading = named_by_letter(answer, options, place.where), Grading(AnswerType.CHOICE, options)
     return Draft(
-        id=f"mathvision-{row.get('id', place.index)}",
+        id=f"mathvision-{identity(row, place, 'id')}",
         question=text(row, "question", place),
         images=pictures_in(row.get("decoded_image") or row.get("image")),
         answer=answer,

@@ -7,10 +7,11 @@ The answer of a choice is the text of its option. A float is right if it rounds 
 """
 
 from vergence.data.layout import WITH_OPTIONS, Draft, Layout, Place
-from vergence.data.layouts.reading import text
+from vergence.data.layouts.reading import identity, text
 from vergence.data.options import named_by_text, options_of
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
+from vergence.data.values import plain
 from vergence.errors import DataError
 from vergence.types import AnswerType, Grading
 
@@ -18,7 +19,7 @@ from vergence.types import AnswerType, Grading
 def draft(row: Row, place: Place) -> Draft:
     """The category is the task of the metadata, which the published tables go by."""
     metadata = row.get("metadata") or {}
-    name = row.get("pid", row.get("_key", place.index))
+    name = identity(row, place, "pid", "_key")
     answer, grading = graded(row, place)
     return Draft(
         id=f"mathvista-{name}",
@@ -33,7 +34,7 @@ def draft(row: Row, place: Place) -> Draft:
 def graded(row: Row, place: Place) -> tuple[str, Grading]:
     """The answer, and how it is compared."""
     answer = text(row, "answer", place)
-    options = tuple(str(choice) for choice in row.get("choices") or ())
+    options = tuple(plain(choice) for choice in row.get("choices") or ())
     if options:
         options_of(list(options), place.where)  # not too many; their texts stay as published
         return named_by_text(answer, options, place.where), Grading(AnswerType.CHOICE, options)

@@ -10,7 +10,7 @@ import ast
 import re
 
 from vergence.data.layout import WITH_OPTIONS, Draft, Layout, Place
-from vergence.data.layouts.reading import numbered_pictures, text
+from vergence.data.layouts.reading import identity, numbered_pictures, text
 from vergence.data.options import named_by_letter, options_of
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
@@ -24,7 +24,7 @@ def draft(row: Row, place: Place) -> Draft:
     """The category is the subject, which the id names where no column does."""
     options = options_of(row.get("options"), place.where)
     answer = text(row, "answer", place)
-    name = str(row.get("id", place.index))
+    name = identity(row, place, "id")
     subject = re.fullmatch(r"[a-z]+_(.+)_\d+", name)
     if options:
         answer, grading = named_by_letter(answer, options, place.where), Grading(AnswerType.CHOICE, options)

@@ -7,7 +7,7 @@ Theorems to prove have no final answer and cannot be graded: such rows are refus
 """
 
 from vergence.data.layout import Draft, Layout, Place
-from vergence.data.layouts.reading import numbered_pictures, text
+from vergence.data.layouts.reading import identity, numbered_pictures, text
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
 from vergence.errors import DataError
@@ -22,7 +22,7 @@ def draft(row: Row, place: Place) -> Draft:
     context = str(row.get("context") or "").strip()
     question = text(row, "question", place)
     return Draft(
-        id=f"olympiadbench-{row.get('id', place.index)}",
+        id=f"olympiadbench-{identity(row, place, 'id')}",
         question=f"{context}\n{question}" if context else question,
         images=numbered_pictures(row, 9) or pictures_in(row.get("images")),
         answer=answer,

@@ -6,7 +6,7 @@ MATH-500  problem, answer, and id or unique_id; subject and level
 """
 
 from vergence.data.layout import Draft, Layout, Place
-from vergence.data.layouts.reading import text
+from vergence.data.layouts.reading import identity, text
 from vergence.data.rows import Row
 from vergence.errors import DataError
 from vergence.types import AnswerType, Grading
@@ -27,14 +27,14 @@ def gsm8k(row: Row, place: Place) -> Draft:
 def aime(row: Row, place: Place) -> Draft:
     """Answers are whole numbers from 0 to 999; copies of the set spell its keys differently."""
     lower = {str(key).lower(): value for key, value in row.items()}
-    name = lower.get("id", lower.get("_key", place.index))
+    name = identity(lower, place, "id", "_key")
     answer = text(lower, "answer", place).lstrip("0") or "0"
     return Draft(f"aime-{name}", text(lower, "problem", place), (), answer, grading=NUMBER)
 
 
 def math500(row: Row, place: Place) -> Draft:
     """Answers are LaTeX without dollars."""
-    name = row.get("unique_id", row.get("id", place.index))
+    name = identity(row, place, "unique_id", "id")
     category = str(row.get("subject", "all"))
     question, answer = text(row, "problem", place), text(row, "answer", place)
     return Draft(f"math500-{name}", question, (), answer, category, MATHEMATICS)

@@ -8,12 +8,13 @@ from vergence.data.layouts.reading import text
 from vergence.data.options import named_by_text
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
+from vergence.data.values import plain
 from vergence.types import AnswerType, Grading
 
 
 def draft(row: Row, place: Place) -> Draft:
     """The picture names a row, as no other column does; its caption is what alignment may imitate."""
-    options = tuple(str(option) for option in row.get("options") or ())
+    options = tuple(plain(option) for option in row.get("options") or ())
     image = text(row, "image", place)
     kind = image.split("/")[1] if image.count("/") > 1 else "all"
     return Draft(

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from vergence.data.columns import text_of
 from vergence.data.layout import Place
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
+from vergence.data.values import plain, text_of
 from vergence.errors import DataError
 
 
@@ -14,6 +14,11 @@ def text(row: Row, key: str, place: Place) -> str:
     if key not in row:
         raise DataError(f'{place.where}: no column "{key}"; the row has {", ".join(map(str, row))}; wrong layout?')
     return text_of(row[key], place.where, f'"{key}"')
+
+
+def identity(row: Row, place: Place, *keys: str) -> str:
+    """What a row is called by the first of these columns that is not empty, or else its number in the set."""
+    return next((plain(row[key]) for key in keys if row.get(key) not in (None, "")), str(place.index))
 
 
 def numbered_pictures(row: Row, last: int) -> tuple[Any, ...]:

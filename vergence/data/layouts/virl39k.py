@@ -5,7 +5,7 @@ PassRate_32BTrained, PassRate_7BBase
 """
 
 from vergence.data.layout import Draft, Layout, Place
-from vergence.data.layouts.reading import text, unboxed
+from vergence.data.layouts.reading import identity, text, unboxed
 from vergence.data.options import listed_in, named_by_letter
 from vergence.data.raw_images import pictures_in
 from vergence.data.rows import Row
@@ -20,7 +20,7 @@ def draft(row: Row, place: Place) -> Draft:
     if options and len(answer.strip("().")) == 1 and answer.strip("().").isalpha():
         answer, grading = named_by_letter(answer, options, place.where), Grading(AnswerType.CHOICE, options)
     return Draft(
-        id=f"virl39k-{row.get('qid', place.index)}",
+        id=f"virl39k-{identity(row, place, 'qid')}",
         question=question,
         images=pictures_in(row.get("image")),
         answer=answer,

@@ -12,33 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
+from vergence.data.columns import never_there
 from vergence.data.identities import Identities
 from vergence.data.layout import Draft
-from vergence.data.lint.finding import Fault, Finding
-from vergence.data.lint.pictures import picture_fault
+from vergence.data.lint.finding import NOTES, Fault, Finding
+from vergence.data.lint.pictures import Look, look
+from vergence.data.lint.prompts import Prompts, measure
 from vergence.data.marks import named
 from vergence.data.raw_images import picture_of
 from vergence.data.rows import Rows
 from vergence.data.source import Keep, Source
-from vergence.errors import DataError, InputError
+from vergence.errors import DataError
 from vergence.types import IMAGE_MARK, Problem
 
 CHUNK = 256
 """Rows that are checked together."""
 GoldFaults = Callable[[Sequence[Problem]], Sequence[tuple[int, str]]]
 """(problems) -> (place, reason) of those whose right answer cannot be graded."""
-Tokens = Callable[[Problem], int]
-"""A problem -> the tokens of its prompt, pictures included. Raises DataError."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What prompts must fit into."""
-
-    context: int
-    """Tokens of the model's context."""
-    response: int
-    """Tokens of the longest response that will be sampled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +40,8 @@ class Checks:
     gold: GoldFaults
     keep: Keep
     """What is done with pictures that come as bytes."""
-    tokens: Tokens | None = None
-    """How prompts are counted; None leaves them uncounted."""
-    limits: Limits = Limits(0, 0)
+    prompts: Prompts | None = None
+    """How prompts are made and counted; None leaves them alone."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +61,11 @@ class Outcome:
         """Rows that are not in the clean set."""
         return frozenset(one.index for one in self.findings if one.drops)
 
+    @property
+    def faults(self) -> list[Finding]:
+        """The findings that are no mere notes."""
+        return [one for one in self.findings if not one.is_note]
+
     def counts(self) -> dict[Fault, int]:
         """Fault to the number of its findings, in the order of `Fault`."""
         counted = Counter(one.fault for one in self.findings)
@@ -79,9 +73,13 @@ class Outcome:
 
 
 def check_set(source: Source, checks: Checks, watch: Callable[[int, int], None] = lambda done, of: None) -> Outcome:
-    """Check every row; `watch` is told (rows done, rows in all). Raises DataError if the set cannot be opened."""
+    """Check every row; `watch` is told (rows done, rows in all). Raises DataError if the set cannot be opened.
+
+    Nothing that is wrong with a row ends the check, whatever it raises.
+    """
     rows = source.rows()
     inspector = Inspector(source, rows, checks)
+    inspector.find_columns()
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding does not hold the interpreter's lock
         for first in range(0, len(rows), CHUNK):
             places = range(first, min(first + CHUNK, len(rows)))
@@ -103,6 +101,8 @@ class Seen:
     """None where no problem could be made of it."""
     asked: str = ""
     """Equal for rows that ask the same about the same pictures, and for pairs have the same responses."""
+    responses: tuple[str, ...] = ()
+    """That the row itself gives."""
 
 
 @final
@@ -121,26 +121,39 @@ class Inspector:
         """One row by itself; may be called in any thread."""
         where = self._rows.where(index)
         try:
-            draft = self._source.draft(self._rows, index)
-            question, _ = self._source.question(draft)
-            pictures = [self._picture(draft, index, place) for place in range(len(draft.images))]
+            return self._sample(index, where)
         except DataError as error:
             text = str(error).removeprefix(f"{where}: ")
-            return Seen(index, (Finding(index, where, "", Fault.ROW, text),))
-        faults = [fault for fault, _ in pictures if fault is not None]
+        except Exception as error:  # of a library that met what it did not expect
+            text = _reason(error)
+        return Seen(index, (Finding(index, where, "", Fault.ROW, text),))
+
+    def _sample(self, index: int, where: str) -> Seen:
+        draft = self._source.draft(self._rows, index)
+        question, _ = self._source.question(draft)
+        pictures = [self._picture(draft, index, place) for place in range(len(draft.images))]
         shown = tuple(path for _, path in pictures if path)
+        broken = [(*one.fault, True) for one, _ in pictures if one.fault is not None]
+        faults = [*broken, *self._text_faults(draft, question), *self._mark_faults(draft, question)]
         findings = [
-            Finding(index, where, draft.id, fault, text, question, shown, drops)
-            for fault, text, drops in [
-                *faults,
-                *self._text_faults(draft, question),
-                *self._mark_faults(draft, question),
-            ]
+            Finding(index, where, draft.id, fault, text, question, shown, drops) for fault, text, drops in faults
         ]
-        if faults or not question.strip():
+        for one, path in pictures:  # a set may have as many of these as pictures, so they are kept short
+            name = Path(path).name
+            findings += [
+                Finding(index, where, draft.id, NOTES[kind], name, "", (path,), False) for kind in one.conversions
+            ]
+        if any(drops and fault not in (Fault.ANSWER, Fault.PAIR) for fault, _, drops in faults):
             return Seen(index, tuple(findings), len(pictures))
         problem = self._source.finished(draft, self._rows, index, self._checks.keep)
-        return Seen(index, tuple(findings), len(pictures), problem, _asked(draft, problem))
+        given = (draft.target, draft.chosen, draft.rejected)
+        return Seen(index, tuple(findings), len(pictures), problem, _asked(draft, problem), given)
+
+    def find_columns(self) -> None:
+        """Columns that the layout names and no row has: misspelt, or of another file."""
+        for name in never_there(self._rows, self._source.layout.optional):
+            where, text = str(self._source.path), f'"{name}"'
+            self.outcome.findings.append(Finding(0, where, "", Fault.COLUMN, text, drops=False))
 
     def add(self, some: Sequence[Seen]) -> None:
         """Rows in their order: what they add up to, and what is asked of several at once."""
@@ -154,11 +167,19 @@ class Inspector:
                 self._ids.add(one.problem.id)
                 self._asked.add(one.asked)
                 if not any(finding.drops for finding in one.findings):
-                    self._measure(one.index, one.problem)
+                    self._measure(one.index, one.problem, one.responses)
         answered = [(one.index, one.problem) for one in some if one.problem is not None and one.problem.answer.strip()]
-        for place, reason in [] if self._checks.pairs else self._checks.gold([problem for _, problem in answered]):
-            index, problem = answered[place]
+        for index, problem, reason in [] if self._checks.pairs else self._gold_faults(answered):
             self._find(index, problem, Fault.GOLD, f"{problem.answer!r:.60}: {reason}")
+
+    def _gold_faults(self, answered: Sequence[tuple[int, Problem]]) -> list[tuple[int, Problem, str]]:
+        try:
+            found = self._checks.gold([problem for _, problem in answered])
+        except Exception as error:  # asked one by one, so that only the one that did it is named
+            if len(answered) == 1:
+                return [(*answered[0], _reason(error))]
+            return [fault for one in answered for fault in self._gold_faults([one])]
+        return [(*answered[place], reason) for place, reason in found]
 
     def find_repeats(self) -> None:
         """Ids and questions that occur again; asked last, when the hashes of all rows are there."""
@@ -173,18 +194,18 @@ class Inspector:
             fault = Fault.SAME if same else Fault.CONTRADICTION
             self._find(index, problem, fault, f"asked by {self._rows.where(self._places[first])}{answers}")
 
-    def _picture(self, draft: Draft, index: int, place: int) -> tuple[tuple[Fault, str, bool] | None, str]:
-        """The fault of one picture, and the file that shows it, if there is one."""
+    def _picture(self, draft: Draft, index: int, place: int) -> tuple[Look, str]:
+        """What one picture is like, and the file that shows it, if there is one."""
         source, where = self._source, self._rows.where(index)
         folder = source.images or self._rows.folder(index)
         try:
             picture = picture_of(draft.images[place], folder, source.fetch, where)
         except DataError as error:
             fault = Fault.MISSING if "://" in str(draft.images[place])[:9] else Fault.BROKEN
-            return (fault, str(error).removeprefix(f"{where}: "), True), ""
-        found = picture_fault(picture)
-        path = str(picture) if isinstance(picture, Path) else "" if found else self._checks.keep(picture).path
-        return ((*found, True) if found else None), path
+            return Look((fault, str(error).removeprefix(f"{where}: "))), ""
+        found = look(picture)
+        path = str(picture) if isinstance(picture, Path) else "" if found.fault else self._checks.keep(picture).path
+        return found, path
 
     def _text_faults(self, draft: Draft, question: str) -> Iterator[tuple[Fault, str, bool]]:
         if not question.replace(IMAGE_MARK, "").strip():
@@ -204,23 +225,15 @@ class Inspector:
         if told not in (0, count):
             yield Fault.MARKS, f"the question names {told}, the row has {count}", marks is None
 
-    def _measure(self, index: int, problem: Problem) -> None:
+    def _measure(self, index: int, problem: Problem, responses: Sequence[str]) -> None:
         """The length of the prompt, where there is a model to measure it."""
-        if self._checks.tokens is None:
+        if self._checks.prompts is None:
             return
-        try:
-            length = self._checks.tokens(problem)
-        except InputError as error:
-            self._find(index, problem, Fault.PROMPT, str(error))
-            return
-        self.outcome.tokens.append(length)
-        limits = self._checks.limits
-        if length >= limits.context:
-            self._find(index, problem, Fault.TOO_LONG, f"{length:,} tokens, the context has {limits.context:,}")
-        elif length + limits.response > limits.context:
-            room = limits.context - length
-            text = f"{length:,} tokens leave {room:,} of {limits.context:,}; a response may have {limits.response:,}"
-            self._find(index, problem, Fault.NO_ROOM, text)
+        found = measure(self._checks.prompts, problem, responses)
+        if found.tokens is not None:
+            self.outcome.tokens.append(found.tokens)
+        if found.fault is not None:
+            self._find(index, problem, *found.fault)
 
     def _find(self, index: int, problem: Problem, fault: Fault, text: str) -> None:
         images = tuple(image.path for image in problem.images)
@@ -240,3 +253,7 @@ class Inspector:
 def _asked(draft: Draft, problem: Problem) -> str:
     pictures = (image.sha256 for image in problem.images)
     return "\x1f".join([problem.question.strip(), *pictures, draft.chosen, draft.rejected])
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

@@ -6,34 +6,48 @@ place), answers with their type. Rows of our own layout stay as they are, but fo
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vergence.data.layouts.ours import OURS
 from vergence.data.preferences import PAIRS
-from vergence.data.raw_images import picture_of
 from vergence.data.rows import Rows
 from vergence.data.source import Keep, Source
+from vergence.data.values import known
+from vergence.errors import DataError
 from vergence.types import EXACTLY, Grading
 
 
-def clean_lines(source: Source, left_out: frozenset[int], folder: Path, keep: Keep) -> Iterator[str]:
-    """One line for each row that is not left out; pictures are named as they are seen from `folder`."""
+def clean_lines(
+    source: Source,
+    left_out: frozenset[int],
+    folder: Path,
+    keep: Keep,
+    lost: Callable[[int, DataError], None] | None = None,
+) -> Iterator[str]:
+    """One line for each row that is not left out; pictures are named as they are seen from `folder`.
+
+    A row that cannot be read raises DataError, or is told to `lost` and passed over.
+    """
     rows = source.rows()
     row_of = _our_row if source.layout in (OURS, PAIRS) else _converted
     for index in range(len(rows)):
-        if index not in left_out:
+        if index in left_out:
+            continue
+        try:
             row = row_of(source, rows, index, folder, keep)
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+        except DataError as error:
+            if lost is None:
+                raise
+            lost(index, error)
+            continue
+        yield json.dumps(row, ensure_ascii=False, default=lambda value: None) + "\n"  # null: JSON has no word for it
 
 
 def _our_row(source: Source, rows: Rows, index: int, folder: Path, keep: Keep) -> dict[str, Any]:
-    row = dict(rows[index])
-    pictures = (
-        picture_of(raw, source.images or rows.folder(index), source.fetch, rows.where(index))
-        for raw in row.get("images", [])
-    )
+    row: dict[str, Any] = known(rows[index])
+    pictures = source.pictures(source.draft(rows, index), rows, index)
     places = [keep(picture).path if isinstance(picture, bytes) else str(picture) for picture in pictures]
     return row | {"images": [os.path.relpath(place, folder) for place in places]}
 

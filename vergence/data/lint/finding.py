@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from vergence.data.decoding import Conversion
+
 
 class Fault(StrEnum):
     """What is wrong with a sample."""
@@ -24,6 +26,12 @@ class Fault(StrEnum):
     PROMPT = "no prompt"
     TOO_LONG = "longer than the context"
     NO_ROOM = "no room for a response"
+    COLUMN = "column that no row has"
+    TURNED = "turned image"
+    TRANSPARENT = "transparent image"
+    DEEP = "image of more than 8 bits"
+    CMYK = "image in CMYK"
+    FRAMES = "image of several frames"
 
 
 MEANING = {
@@ -43,8 +51,23 @@ MEANING = {
     Fault.PROMPT: "the model's chat template or image processor refuses it",
     Fault.TOO_LONG: "the prompt, pictures included, is longer than the model's context",
     Fault.NO_ROOM: "prompt and longest response together are longer than the model's context",
+    Fault.COLUMN: "the recipe names it, so it is misspelt, or its values are in other files",
+    Fault.TURNED: "its file says that it is stored on its side or mirrored; the model sees it as a viewer shows it",
+    Fault.TRANSPARENT: "the model sees it on white",
+    Fault.DEEP: "the model sees it scaled to 8 bits, by the smallest usual range that holds its values",
+    Fault.CMYK: "the model sees it in RGB, without a colour profile",
+    Fault.FRAMES: "the model sees the first",
 }
 """Fault to what it means, for reports."""
+
+NOTES = {
+    Conversion.TURNED: Fault.TURNED,
+    Conversion.TRANSPARENT: Fault.TRANSPARENT,
+    Conversion.DEEP: Fault.DEEP,
+    Conversion.CMYK: Fault.CMYK,
+    Conversion.FRAMES: Fault.FRAMES,
+}
+"""What is done to a picture, as a finding. It is no fault: the sample is kept, and `--strict` does not count it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +87,11 @@ class Finding:
     """Files of the sample's pictures, as far as there are any."""
     drops: bool = True
     """Whether the sample is left out of the clean set."""
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it only says how something is read."""
+        return self.fault in NOTES.values()
 
     def row(self) -> dict[str, Any]:
         """As plain values, for JSON lines."""

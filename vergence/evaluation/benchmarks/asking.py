@@ -35,35 +35,37 @@ def answer(asking: Asking, items: Sequence[Item]) -> list[Row]:
     problems = [asking.asked(item) for item in items]
     groups = asking.generator.generate(problems, asking.sampling, seed=asking.seed, version=0)
     responses = [
-        (item, sample, completion)
+        (item, sample, completion, text)
         for item, group in zip(items, groups, strict=True)
-        for sample, completion in enumerate(group.completions)
+        for sample, (completion, text) in enumerate(zip(group.completions, group.responses, strict=True))
     ]
     graded = {item.problem.id: asking.benchmark.graded(item) for item in items}
-    grades = asking.grader.grade([(graded[item.problem.id], one.text) for item, _, one in responses])
+    grades = asking.grader.grade([(graded[item.problem.id], text) for item, _, _, text in responses])
     return [
-        _row(asking, graded[item.problem.id], item, sample, one, grade)
-        for (item, sample, one), grade in zip(responses, grades, strict=True)
+        _row(asking, graded[item.problem.id], item, sample, one, text, grade)
+        for (item, sample, one, text), grade in zip(responses, grades, strict=True)
     ]
 
 
-def _row(asking: Asking, problem: Problem, item: Item, sample: int, completion: Completion, grade: Grade) -> Row:
+def _row(
+    asking: Asking, problem: Problem, item: Item, sample: int, completion: Completion, text: str, grade: Grade
+) -> Row:
     draw = _draw(asking.seed, item.problem.id, sample)
     official = asking.benchmark.official
-    reading = official.read(item, said(completion.text), draw) if official else None
-    read = is_read(problem, completion.text)
+    reading = official.read(item, said(text), draw) if official else None
+    read = is_read(problem, text)
     row: Row = {
         "id": item.problem.id,
         "sample": sample,
         "answer": item.problem.answer,
-        "response": completion.text,
+        "response": text,
         "tokens": len(completion.token_ids),
         "finish": str(completion.finish),
     }
     unread = not read or (reading is not None and reading.extracted is None)
     # a program is found by its fences, or there is none: nobody could copy it out
     if asking.judge is not None and unread and problem.grading.type is not AnswerType.CODE:
-        found = asking.judge.extract(item.problem, completion.text)
+        found = asking.judge.extract(item.problem, text)
         row["judge"] = {"answer": found.answer, "error": found.error}
         if found.error:
             grade, reading = Grade(Verdict.FAILED, None, f"the judge failed: {found.error}"), None

@@ -38,6 +38,7 @@ def reward_for(
         functions=functions_for(reward.functions),
         shaping=shaping_for(reward, section.sampling.max_new_tokens),
         watch=context.watch(),
+        form_watch=context.form_watch(),
     )
     if not reward.uses_preference:
         return rules, {}

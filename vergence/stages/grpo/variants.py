@@ -14,6 +14,7 @@ from vergence.loss.policy_gradient import SurrogateFunction, by_origin, cispo, c
 from vergence.loss.reduce import Reduction, constant_length, sequence_mean, token_mean
 from vergence.loss.sequence_ratio import gspo
 from vergence.model.policy import Policy
+from vergence.model.response import ResponseText
 from vergence.monitor.critical import Places, critical_places, no_places
 from vergence.monitor.dials import Dials
 from vergence.recipe.grpo import GrpoStage
@@ -76,6 +77,4 @@ def places_for(section: GrpoStage, policy: Policy) -> Places:
     """Where the critical tokens of a completion are."""
     if not section.critical_markers:
         return no_places
-    return critical_places(
-        section.critical_markers, lambda ids: str(policy.tokenizer.decode(ids, skip_special_tokens=True))
-    )
+    return critical_places(section.critical_markers, ResponseText(policy))

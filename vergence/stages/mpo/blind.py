@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vergence.clock import Clock
 from vergence.model.policy import Policy
+from vergence.model.response import ResponseText
 from vergence.model.vision import AblatedTower, grey_view
 from vergence.pairs.dropout import Begun, Good, dropout_pair, first_half, responses_to_continue
 from vergence.pairs.rules import Scores
@@ -84,8 +85,9 @@ def blind_continuations(
     def write(groups: Sequence[ScoredGroup], some: Sequence[Begun], seed: int, version: int) -> list[_Written]:
         beginnings = [_beginning(groups[one.group], one) for one in some]
         drawn = continue_responses(policy, view, beginnings, sampling, seed=seed, version=version)
+        text_of = ResponseText(policy)
         return [
-            _Written(one, group, joined(policy.tokenizer, start, group, max_new_tokens=sampling.max_new_tokens))
+            _Written(one, group, joined(text_of, start, group, max_new_tokens=sampling.max_new_tokens))
             for one, start, group in zip(some, beginnings, drawn, strict=True)
         ]
 

@@ -42,7 +42,7 @@ def by_reward_model(rules: RuleReward, scorer: Scorer) -> PairJudge:
 def judge_for(section: PairsSection, context: Context, models: Models) -> tuple[PairJudge, Mapping[str, Stateful]]:
     """The judge of a stage, and what of it a checkpoint must hold."""
     grader = context.grader if section.graded else AsWritten()
-    rules = RuleReward(RULES, grader, form=context.form, watch=context.watch())
+    rules = RuleReward(RULES, grader, form=context.form, watch=context.watch(), form_watch=context.form_watch())
     match section.judge:
         case "rules":
             return by_rules(rules), {}

@@ -11,6 +11,7 @@ from vergence.data.preferences import pairs_source, preference_at
 from vergence.data.source import Source
 from vergence.model.ends import end_of_turn, ended_alike
 from vergence.model.policy import Policy, encode
+from vergence.model.response import ResponseText
 from vergence.pairs.files import tokens_of
 from vergence.pairs.harvest import KEPT, PairHarvest
 from vergence.run.stage_run import StageRun
@@ -18,7 +19,7 @@ from vergence.scoring.wording import wording_of
 from vergence.seeds import generator
 from vergence.stages.mpo.reference import Logprobs, with_reference
 from vergence.stages.mpo.rounds import Round
-from vergence.types import Completion, Finish, PreferencePair, Prompt
+from vergence.types import Completion, Finish, PreferencePair, Prompt, own_part
 
 
 @final
@@ -61,8 +62,8 @@ def file_pairs(named: Path | Source, policy: Policy, wanted: int, seed: int) -> 
         if row.problem.id not in prompts:
             prompts[row.problem.id] = encode(policy, row.problem)
         prompt = prompts[row.problem.id]
-        chosen = response(row.chosen, row.chosen_finish, tokens.chosen)
-        rejected = response(row.rejected, row.rejected_finish, tokens.rejected)
+        chosen = response(own_part(prompt, row.chosen), row.chosen_finish, tokens.chosen)
+        rejected = response(own_part(prompt, row.rejected), row.rejected_finish, tokens.rejected)
         pairs.append(PreferencePair(prompt, chosen, rejected, tokens.margin, row.source))
     return pairs
 
@@ -75,10 +76,11 @@ def response_reader(policy: Policy) -> Callable[[str, Finish, Sequence[int]], Co
     policy shall not learn to prefer an end token.
     """
     wording, ends, end = wording_of(policy), policy.end_token_ids, end_of_turn(policy)
+    text_of = ResponseText(policy)
 
     def read(text: str, finish: Finish, tokens: Sequence[int]) -> Completion:
         fits = bool(tokens) and max(tokens) < len(policy.tokenizer)
-        if not fits or policy.tokenizer.decode(tokens, skip_special_tokens=True) != text:
+        if not fits or text_of(tokens) != text:
             return wording.completion(text, finish)
         ids = np.asarray(tokens, dtype=np.int64)
         ended = Finish.STOP if tokens[-1] in ends else Finish.LENGTH
