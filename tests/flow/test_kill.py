@@ -105,8 +105,8 @@ def uninterrupted(small_run, tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     "kills",
     [
-        # data set half written, inside reward-model checkpoints, grpo's log, inside a grpo checkpoint
-        [("flush", 3), ("torn-state", 10), ("torn-line", 40), ("torn-state", 3)],
+        # data set half written, inside a checkpoint, inside a line of a log, inside a checkpoint of a later stage
+        [("flush", 3), ("torn-state", 4), ("torn-line", 4), ("torn-state", 3)],
         # align's log, inside reward-model checkpoints, mpo mid-round, grpo's log, inside a grpo checkpoint
         pytest.param(
             [("line", 11), ("torn-state", 4), ("line", 9), ("torn-line", 4), ("torn-state", 3)],
