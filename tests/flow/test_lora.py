@@ -27,7 +27,7 @@ from vergence.rollout.local import LocalGenerator
 from vergence.run.progress import Progress, Verbosity
 from vergence.stages.mpo.objective import Quality, preference_objective
 from vergence.stages.run_recipe import run_recipe
-from vergence.types import PreferencePair, Problem, RolloutGroup, Sampling
+from vergence.types import PreferencePair, Problem, RolloutGroup, Sampling, TrainingPair
 from vergence.update.learner import Learner
 from vergence.update.schedule import constant
 
@@ -348,7 +348,13 @@ def test_the_reference_of_a_round_of_pairs_is_the_policy_that_begins_it(tmp_path
     )
     for round_ in range(2):
         groups = sampled(policy, problems)
-        pairs = [PreferencePair(one.prompt, *one.completions, 1.0, "correctness") for one in groups]
+        pairs = [
+            TrainingPair(
+                PreferencePair(one.prompt, *one.completions, 1.0, "correctness"),
+                *(each.sampler_logprobs for each in one.completions),
+            )
+            for one in groups
+        ]
         first, second = [learner.update(objective(pairs)) for _ in range(2)]
         assert abs(first["mpo/chosen_reward"]) < 1e-5
         assert abs(second["mpo/chosen_reward"]) > 1e-3

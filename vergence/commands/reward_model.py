@@ -1,6 +1,7 @@
 """`vergence reward-model train | measure | score | average | serve`."""
 
 import json
+import math
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -148,7 +149,8 @@ def report_table(report: HeldOutReport) -> Table:
     if report.image_swap is not None:
         table.add_row("wrong picture: score falls in", *_percent(report.image_swap.lowered))
         drop = report.image_swap.drop
-        table.add_row("wrong picture: mean fall", f"{drop.mean:.2f}", f"[{drop.low:.2f}, {drop.high:.2f}]")
+        between = f"[{drop.low:.2f}, {drop.high:.2f}]" if math.isfinite(drop.low) else "all alike"
+        table.add_row("wrong picture: mean fall", f"{drop.mean:.2f}", between)
     ends = report.score_quantiles
     table.add_row("raw scores", f"{ends['50']:.2f}", f"{ends['0']:.2f} to {ends['100']:.2f}")
     return table

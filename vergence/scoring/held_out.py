@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
-from vergence.evaluation.statistics import Interval
+from vergence.evaluation.statistics import Interval, clustered_difference, clustered_share
 from vergence.pairs.comparisons import Comparison, Member
 from vergence.scoring.reliability import (
     ReliabilityBin,
@@ -15,7 +16,6 @@ from vergence.scoring.reliability import (
     fitted_temperature,
     log_loss,
     reliability,
-    share,
     wins,
 )
 from vergence.types import Doubles, Metrics
@@ -41,16 +41,16 @@ class HeldOutReport:
     """Everything measured on held-out comparisons."""
 
     accuracy: Interval
-    """Share in the right order, ties half; bootstrap over problems."""
+    """Share in the right order, ties half."""
     by_source: dict[str, Interval]
     counts: dict[str, int]
     """Source -> comparisons."""
     longer_wins: Interval
     """What a judge would score that only prefers the longer response, ties half."""
     margin_over_longer: Interval
-    """Accuracy minus that of the length judge on the same comparisons, bootstrap over problems."""
+    """Accuracy minus that of the length judge on the same comparisons."""
     margin_over_chance: Interval
-    """Accuracy minus 0.5, bootstrap over problems."""
+    """Accuracy minus 0.5."""
     log_loss: float
     calibration_error: float
     """Expected calibration error of sigmoid(gap)."""
@@ -71,17 +71,20 @@ def measured(comparisons: Sequence[Comparison], swaps: Sequence[Comparison], sco
     gaps, swapped = gaps[: len(comparisons)], gaps[len(comparisons) :]
     problems = [one.better[0].problem.id for one in comparisons]
     right, longer = wins(gaps), wins(length_gaps(comparisons))
+    accuracy = clustered_share(right, problems)
     bins = reliability(gaps)
     sources = sorted({one.source for one in comparisons})
     of_source = {name: np.array([one.source == name for one in comparisons]) for name in sources}
     low = np.percentile(values, QUANTILES)
     return HeldOutReport(
-        accuracy=clustered_mean(right, problems),
-        by_source={name: share(right[inside]) for name, inside in of_source.items()},
+        accuracy=accuracy,
+        by_source={
+            name: clustered_share(right[inside], list(compress(problems, inside))) for name, inside in of_source.items()
+        },
         counts={name: int(inside.sum()) for name, inside in of_source.items()},
-        longer_wins=clustered_mean(longer, problems),
-        margin_over_longer=clustered_mean(right - longer, problems),
-        margin_over_chance=clustered_mean(right - 0.5, problems),
+        longer_wins=clustered_share(longer, problems),
+        margin_over_longer=clustered_difference(right - longer, problems),
+        margin_over_chance=Interval(accuracy.mean - 0.5, accuracy.low - 0.5, accuracy.high - 0.5),
         log_loss=log_loss(gaps),
         calibration_error=expected_calibration_error(bins),
         bins=bins,
@@ -158,4 +161,4 @@ def _image_swap(swaps: Sequence[Comparison], gaps: Doubles) -> ImageSwap | None:
     if not swaps:
         return None
     problems = [one.better[0].problem.id for one in swaps]
-    return ImageSwap(len(swaps), clustered_mean(gaps, problems), share(wins(gaps)))
+    return ImageSwap(len(swaps), clustered_mean(gaps, problems), clustered_share(wins(gaps), problems))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vergence.evaluation.statistics import Interval, mean_at_k
+from vergence.evaluation.statistics import Interval
 from vergence.seeds import generator
 from vergence.types import Doubles
 
@@ -22,21 +22,18 @@ def wins(gaps: Doubles) -> Doubles:
     return (np.sign(gaps) + 1) / 2
 
 
-def share(values: Doubles) -> Interval:
-    """Mean of independent values in 0..1, with Wilson's interval."""
-    return mean_at_k([[float(value)] for value in values])
-
-
 def clustered_mean(values: Doubles, clusters: Sequence[str]) -> Interval:
     """Mean and 95 % bootstrap interval; values [N] of one cluster are drawn together, as they are not independent.
 
-    Percentile bootstrap over clusters. One cluster alone has no spread that could be measured: -inf..inf.
+    Percentile bootstrap over clusters, for values without bounds; shares and their differences have intervals of their
+    own (vergence/evaluation/statistics.py). One cluster alone, or values that are all equal, have no spread that could
+    be measured: -inf..inf.
     """
     names, inverse = np.unique(np.asarray(clusters), return_inverse=True)
     sums = np.bincount(inverse, weights=values, minlength=len(names))
     counts = np.bincount(inverse, minlength=len(names)).astype(np.float64)
     mean = float(values.mean())
-    if len(names) < 2:
+    if len(names) < 2 or values.min() == values.max():
         return Interval(mean, -np.inf, np.inf)
     drawn = generator("bootstrap", len(names)).integers(len(names), size=(RESAMPLES, len(names)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)

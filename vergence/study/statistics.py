@@ -27,7 +27,7 @@ class Difference:
     count: int
     mean: float
     low: float | None
-    """Lower end of the interval of the mean; None for a single seed."""
+    """Lower end of the interval of the mean; None for a single seed, or where all seeds have the same difference."""
     high: float | None
     higher: int
     """Seeds in which the variant's figure is the higher one."""
@@ -49,13 +49,15 @@ def paired_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) ->
     """Seed by seed; None where no seed is in both.
 
     The interval is mean +- t(0.975, n - 1) s / sqrt(n), with s the standard deviation of the n differences: pairing
-    takes out what a seed does to both, such as its parents and its data.
+    takes out what a seed does to both, such as its parents and its data. Differences that are all equal have no spread
+    from which an interval could be made: one of width 0 would be called clear, however few the seeds.
     """
     gaps = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not gaps:
         return None
     mean = fmean(gaps)
-    half = interval_half_width(gaps) if len(gaps) > 1 else None
+    alike = all(math.isclose(gap, mean, rel_tol=1e-9, abs_tol=1e-12) for gap in gaps)
+    half = None if alike else interval_half_width(gaps)
     return Difference(
         count=len(gaps),
         mean=mean,

@@ -1,6 +1,7 @@
 """The report tells a judge that reads from one that likes length, and one that looks from one that does not."""
 
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,17 +63,16 @@ def test_a_judge_that_looks_scores_every_response_lower_with_a_wrong_picture() -
     swap = measured(RESPONSES, SWAPS, looker).image_swap
     assert swap is not None
     assert (0.5, 1.0) == (swap.drop.mean, swap.lowered.mean)
+    assert (-math.inf, math.inf) == (swap.drop.low, swap.drop.high), "all fall alike, so there is no spread to go by"
     assert 0.5 < swap.lowered.low < 1.0
 
 
 def test_a_judge_that_likes_length_has_no_margin_over_length() -> None:
     report = measured(RESPONSES, [], liker_of_length)
     assert report.accuracy == report.longer_wins
-    assert (0.0, 0.0, 0.0) == (
-        report.margin_over_longer.mean,
-        report.margin_over_longer.low,
-        report.margin_over_longer.high,
-    )
+    # four equal pairs: Agresti and Min's 0 +- z sqrt(1 / 6^2)
+    margin = report.margin_over_longer
+    assert pytest.approx((0.0, -1.96 / 6, 1.96 / 6), abs=1e-4) == (margin.mean, margin.low, margin.high)
     assert report.image_swap is None
 
 
@@ -96,4 +96,5 @@ def test_the_details_are_json_and_say_what_the_metrics_say() -> None:
     assert details["image_swap"]["drop"] == metrics["held_out/image_swap_drop"]
     assert details["held_out_pairs"] == 4
     single = json.loads(json.dumps(as_details(measured(RESPONSES[:1], [], reader)), allow_nan=False))
-    assert [None, None] == single["intervals"]["margin_over_longer"]
+    assert pytest.approx([-1.96 / 3, 1.96 / 3], abs=1e-4) == single["intervals"]["margin_over_longer"]
+    assert [None, None] == details["image_swap"]["drop_interval"]

@@ -15,7 +15,6 @@ from vergence.scoring.reliability import (
     fitted_temperature,
     log_loss,
     reliability,
-    share,
     wins,
 )
 
@@ -28,13 +27,6 @@ def sigmoid(value: float) -> float:
 
 def test_a_tie_is_half_a_win() -> None:
     np.testing.assert_array_equal([1.0, 0.5, 0.0], wins(np.array([0.1, 0.0, -3.0])))
-
-
-def test_a_share_has_wilsons_interval() -> None:
-    """7 of 10: 0.3968 to 0.8922 (Wilson score interval, worked out by hand)."""
-    found = share(np.array([1.0] * 7 + [0.0] * 3))
-    assert found.mean == pytest.approx(0.7)
-    assert (found.low, found.high) == (pytest.approx(0.3968, abs=1e-4), pytest.approx(0.8922, abs=1e-4))
 
 
 def test_values_of_one_cluster_are_drawn_together() -> None:
@@ -59,6 +51,10 @@ def test_the_bootstrap_interval_is_about_the_normal_one() -> None:
 
 def test_one_cluster_has_no_interval() -> None:
     assert Interval(1.5, -math.inf, math.inf) == clustered_mean(np.array([1.0, 2.0]), ["p", "p"])
+
+
+def test_equal_values_have_no_spread_and_so_no_interval() -> None:
+    assert Interval(0.25, -math.inf, math.inf) == clustered_mean(np.full(8, 0.25), list("abcdefgh"))
 
 
 def test_reliability_and_its_error_by_hand() -> None:

@@ -22,17 +22,18 @@ PLAN = plan_of(
 
 
 def results() -> Results:
-    """plain: 0.5, 0.6, 0.7; short: 0.6, 0.8 on seeds 0 and 2; none: nothing. Losses only where plain."""
+    """plain: 0.5, 0.6, 0.7; short: 0.6, 0.804 on seeds 0 and 2; none: nothing. Losses only where plain."""
     runs = {
         "plain": {seed: finished(0.5 + 0.1 * seed, [1000.0, 500.0 * seed]) for seed in (0, 1, 2)},
-        "short": {0: finished(0.6), 2: finished(0.8)},
+        "short": {0: finished(0.6), 2: finished(0.804)},
         "none": {},
     }
     return compare(PLAN, columns_of(PLAN.study, "s.toml"), runs)
 
 
 def test_the_tables_to_the_letter():
-    # short - plain = 0.1 and 0.1, up to rounding; sd of 0.5, 0.6, 0.7 is 0.1 and of 0.6, 0.8 is 0.1414
+    # short - plain = 0.1 and 0.104: 0.102 +- t(0.975, 1) 0.002, t = 12.706 from a printed table;
+    # sd of 0.5, 0.6, 0.7 is 0.1 and of 0.6, 0.804 is 0.1442
     assert markdown(results()) == (
         "# small\n\n"
         "Recipe `digits`, 3 variants, seeds 0, 1, 2. **4 of 9 runs are not finished.** No run has a value for "
@@ -41,13 +42,13 @@ def test_the_tables_to_the_letter():
         "| variant | n | test/greedy_accuracy | grpo:loss:sum | grpo:absent |\n"
         "|---|--:|--:|--:|--:|\n"
         "| plain | 3 | 0.600 ± 0.100 | 1,500 ± 500 | - |\n"
-        "| short | 2 | 0.700 ± 0.141 | - | - |\n"
+        "| short | 2 | 0.702 ± 0.144 | - | - |\n"
         "| none | 0 | - | - | - |\n\n"
         "Mean ± standard deviation over seeds; n: finished seeds.\n\n"
         "## Difference from plain, seed by seed\n\n"
         "| variant | test/greedy_accuracy | grpo:loss:sum | grpo:absent |\n"
         "|---|--:|--:|--:|\n"
-        "| short | **+0.100 [+0.100, +0.100] 2/2** | - | - |\n"
+        "| short | **+0.102 [+0.077, +0.127] 2/2** | - | - |\n"
         "| none | - | - | - |\n\n"
         "Mean of the paired differences with its 95 % confidence interval (Student's t over seeds), and in how many "
         "seeds the variant's figure is the higher one. Bold: the interval excludes 0. Intervals are not corrected for "
@@ -89,7 +90,7 @@ def test_the_terminal_shows_every_cell():
         console.print(terminal(sheet))
     text = console.export_text()
     assert "0.600 ± 0.100" in text
-    assert "+0.100 [+0.100, +0.100] 2/2" in text
+    assert "+0.102 [+0.077, +0.127] 2/2" in text
 
 
 def test_results_json_has_every_value_and_where_it_comes_from(tmp_path: Path):
@@ -101,7 +102,7 @@ def test_results_json_has_every_value_and_where_it_comes_from(tmp_path: Path):
     assert found["left"] == 4
     assert found["columns"] == ["test/greedy_accuracy", "grpo:loss:sum", "grpo:absent"]
     assert found["variants"]["short"]["runs"]["2"] == {
-        "values": {"test/greedy_accuracy": 0.8},
+        "values": {"test/greedy_accuracy": 0.804},
         "directory": "runs/short/seed-2",
         "seconds": 2.5,
         "cpu_seconds": 3.0,
@@ -111,7 +112,7 @@ def test_results_json_has_every_value_and_where_it_comes_from(tmp_path: Path):
     }
     gap = found["variants"]["short"]["difference"]["test/greedy_accuracy"]
     assert (gap["count"], gap["higher"], gap["lower"], gap["clear"]) == (2, 2, 0, True)
-    assert gap["mean"] == pytest.approx(0.1)
+    assert gap["mean"] == pytest.approx(0.102)
     assert found["variants"]["plain"]["difference"] == {}
     assert found["variants"]["short"]["overrides"] == ["stage.grpo.steps=9"]
     assert found["cpu_seconds"] == 4.5

@@ -42,6 +42,15 @@ def test_one_seed_has_no_interval():
     assert (found.mean, found.low, found.high, found.clear, found.lower) == (-1.0, None, None, False, 1)
 
 
+@pytest.mark.parametrize("gap", [0.0, 0.1])
+def test_the_same_difference_in_every_seed_has_no_interval_and_is_not_clear(gap: float):
+    """0.3 - 0.2 and 0.9 - 0.8 differ by rounding, and an interval of that width would exclude 0."""
+    theirs = {0: 0.2, 1: 0.8, 2: 0.4}
+    found = paired_difference({seed: value + gap for seed, value in theirs.items()}, theirs)
+    assert found is not None
+    assert (found.mean, found.low, found.high, found.clear) == (pytest.approx(gap), None, None, False)
+
+
 def test_an_interval_on_either_side_of_zero_is_clear():
     gaps = {0: 1.0, 1: 1.1, 2: 1.2}
     zeros = dict.fromkeys(gaps, 0.0)
