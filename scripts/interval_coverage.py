@@ -115,7 +115,10 @@ def page(ours: Cells, before: Cells, sets: int) -> str:
     """The whole of docs/results/intervals.md."""
     few = max(n * rate for (n, _, _), row in ours.items() for rate, one in zip(RATES, row, strict=True) if one > HIGH)
     impossible = [
-        f"{problems} at p = {rate:g}" for problems in PROBLEMS for rate in RATES if not attainable(problems, rate)
+        f"{problems} problems at p = {rate:g}"
+        for problems in PROBLEMS
+        for rate in RATES
+        if not attainable(problems, rate)
     ]
     grid = np.linspace(0.02, 0.98, 97)
     means = {n: float(np.mean([exact(mean_at_k, n, 1, float(rate)) for rate in grid])) for n in PROBLEMS}

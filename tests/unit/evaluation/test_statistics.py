@@ -122,7 +122,7 @@ def covered(problems: int, each: int, rate: float, correlation: float, sets: int
 @pytest.mark.parametrize("rate", [0.02, 0.1, 0.5])
 @pytest.mark.parametrize(("problems", "each", "correlation"), [(30, 5, 0.3), (30, 16, 0.7), (100, 5, 0.5)])
 def test_it_covers_the_truth_in_about_95_of_100_sets(problems: int, each: int, correlation: float, rate: float) -> None:
-    """93 to 98.4 in the long run (docs/results/intervals.md); 500 sets have a standard error of 1.
+    """About 93 to 98 in the long run (docs/results/intervals.md); 500 sets have a standard error of 1.
 
     Three of them to each side. Mean +- 1.96 standard errors covers 40 to 92 at a rate of 0.02.
     """
