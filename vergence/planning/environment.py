@@ -105,7 +105,7 @@ def _versions() -> list[Finding]:
             Finding(
                 "warning",
                 "transformers",
-                f"{transformers}; tested with 5.17 to 5.23",
+                f"{transformers}; tested with 5.17 to 5.24",
                 "pip install 'transformers>=5.17,<6'",
             )
         )
