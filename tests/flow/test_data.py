@@ -355,6 +355,20 @@ def test_problems_of_a_benchmark_are_named_and_left_out(tmp_path: Path, capsys: 
     assert "none.jsonl: no such data file" in err
 
 
+def test_rows_that_cannot_be_read_do_not_end_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"images": [], "answer": "3", "question": "how many trees stand on the hill behind the old house"}
+    write_lines(tmp_path / "bench.jsonl", [asked | {"id": "x", "question": "what colour is it"}])
+    path = write_lines(tmp_path / "train.jsonl", [asked | {"id": "good"}, asked | {"id": "number", "answer": [1]}])
+    with path.open("a") as file:
+        file.write("torn\n")
+    command = ["data", "overlap", path, "--against", tmp_path / "bench.jsonl", "--out", tmp_path / "out"]
+    code, out, _ = said(capsys, *command)
+    assert 0 == code
+    assert ["good"] == [row["id"] for row in lines(tmp_path / "out" / "clean.jsonl")]
+    assert "2 rows cannot be read and are left out" in out
+    assert "(1 rows, 2 left out)" in " ".join(out.split())
+
+
 # ── a run ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 RECIPE = """
