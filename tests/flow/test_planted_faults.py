@@ -130,12 +130,12 @@ def test_a_model_that_ignores_the_picture_reads_nothing_and_its_healthy_twin_doe
 def test_a_model_that_stops_looking_is_noticed_by_every_signal_of_looking(
     small_run: Path, problems: list[Problem], healthy: Read
 ) -> None:
+    """Not by its hallucinations, which the healthy twin of a small run has too: how many depends on its training."""
     raised = alarmed(healthy, watched(ignoring(small_run), problems))
     assert {
         "perception/kl",
         "perception/dependent_share",
         "perception/flip_rate",
-        "hallucination/response_rate",
     } <= raised
 
 

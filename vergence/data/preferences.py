@@ -12,6 +12,7 @@ read as they are.
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vergence.data.remaining import number_of
 from vergence.data.rows import Row, Rows
 from vergence.data.sequence import Opened
 from vergence.data.source import Keep, Source, as_source
+from vergence.data.store import laid_out, noted
 from vergence.data.values import text_of
 from vergence.errors import DataError
 from vergence.types import Finish, Problem
@@ -84,18 +86,20 @@ def check_preferences(
 ) -> int:
     """Check a whole set of pairs without keeping it, pictures decoded, and count it.
 
-    Pictures that are no files are not written anywhere. `also` is called with each pair's number and problem, `each`
-    with one pair after the other. Raises DataError as `read_preferences`.
+    Pictures that are no files are not written anywhere, but for as long as `each` may open them. `also` is called with
+    each pair's number and problem, `each` with one pair after the other. Raises DataError as `read_preferences`.
     """
     source = pairs_source(named)
     rows, ids = source.rows(), Identities()
     for index in range(len(rows)):
-        pair = preference_at(source, rows, index, source.store.reference)
+        kept: dict[str, bytes] = {}
+        pair = preference_at(source, rows, index, partial(noted, source.store, kept))
         ids.add(pair.problem.id)
         also(index, pair.problem)
         for picture in source.pictures(source.draft(rows, index), rows, index):
             check_whole(picture, rows.where(index))
-        each(number_of(rows, index), rows.where(index), pair.problem, (pair.chosen, pair.rejected))
+        with laid_out(pair.problem, kept) as whole:
+            each(number_of(rows, index), rows.where(index), whole, (pair.chosen, pair.rejected))
 
     def named_at(index: int) -> str:
         return source.draft(rows, index).id  # a name that was made of what is asked says nothing new

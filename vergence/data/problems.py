@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, final
 
@@ -23,9 +23,10 @@ from vergence.data.remaining import number_of
 from vergence.data.rows import Rows
 from vergence.data.sequence import Opened
 from vergence.data.source import Keep, Source, as_source
+from vergence.data.store import laid_out, noted
 from vergence.errors import DataError
 from vergence.seeds import generator
-from vergence.types import Caption, ImageRef, Ints, Problem
+from vergence.types import Caption, Ints, Problem
 
 CHUNK = 256
 """Rows that are checked together."""
@@ -109,8 +110,8 @@ def check_problems(
 ) -> int:
     """Check a whole set without keeping it, and count it; `decode` decodes every picture once.
 
-    Pictures that are no files are not written anywhere. `also` is called with some problems after the other, `each`
-    with one after the other. Raises DataError as `read_problems`.
+    Pictures that are no files are not written anywhere, but for as long as `each` may open them. `also` is called with
+    some problems after the other, `each` with one after the other. Raises DataError as `read_problems`.
     """
 
     def made(source: Source, rows: Rows, index: int, keep: Keep) -> tuple[Problem, Sequence[str]]:
@@ -161,26 +162,22 @@ Made = Callable[[Source, Rows, int, Keep], tuple[Problem, Sequence[str]]]
 def _check(source: Source, make: Made, decode: bool, also: Also, each: Each) -> int:
     rows, ids = source.rows(), Identities()
 
-    def checked(index: int) -> tuple[Problem, Sequence[str]]:
+    def checked(index: int) -> tuple[Problem, Sequence[str], dict[str, bytes]]:
         kept: dict[str, bytes] = {}
 
-        def reference(content: bytes) -> ImageRef:
-            image = source.store.reference(content)
-            kept[image.path] = content
-            return image
-
-        problem, responses = make(source, rows, index, reference)
+        problem, responses = make(source, rows, index, partial(noted, source.store, kept))
         for image in problem.images if decode else ():
             check_whole(kept.get(image.path, Path(image.path)), rows.where(index))
-        return problem, responses
+        return problem, responses, {} if each is unasked else kept
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:  # decoding does not hold the interpreter's lock
         for first in range(0, len(rows), CHUNK):
             found = list(threads.map(checked, range(first, min(first + CHUNK, len(rows)))))
-            for index, (problem, responses) in enumerate(found, start=first):
+            for index, (problem, responses, kept) in enumerate(found, start=first):
                 ids.add(problem.id)
-                each(number_of(rows, index), rows.where(index), problem, responses)
-            also([problem for problem, _ in found])
+                with laid_out(problem, kept) as whole:
+                    each(number_of(rows, index), rows.where(index), whole, responses)
+            also([problem for problem, _, _ in found])
     _check_unique(ids, lambda index: source.draft(rows, index).id, source.path)
     return len(rows)
 

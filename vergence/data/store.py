@@ -2,12 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import final
 
 from vergence.errors import DataError
-from vergence.types import ImageRef
+from vergence.types import ImageRef, Problem
 
 _ENDINGS = {b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp", b"BM": ".bmp"}
 
@@ -79,6 +82,29 @@ def write_once(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def noted(store: ImageStore, contents: dict[str, bytes], content: bytes) -> ImageRef:
+    """What the picture is called in the store, which stays as it is; `contents` gets its bytes under that path."""
+    image = store.reference(content)
+    contents[image.path] = content
+    return image
+
+
+@contextmanager
+def laid_out(problem: Problem, contents: Mapping[str, bytes]) -> Iterator[Problem]:
+    """The problem with pictures that are bytes as files, for as long as the block lasts."""
+    if not contents:
+        yield problem
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        images = []
+        for image in problem.images:
+            path = Path(folder, Path(image.path).name) if image.path in contents else Path(image.path)
+            if image.path in contents:
+                path.write_bytes(contents[image.path])
+            images.append(replace(image, path=str(path)))
+        yield replace(problem, images=tuple(images))
 
 
 DEFAULT_STORE_MB = 102_400
