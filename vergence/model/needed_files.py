@@ -79,3 +79,19 @@ def check_image_processor(directory: Path) -> None:
         raise ModelError(
             f"{directory}: no preprocessor_config.json, which says how its pictures are read; copy it there"
         )
+
+
+def base_of(path: Path) -> Path:
+    """The checkpoint that low-rank updates belong to; any other directory is its own. Raises ModelError."""
+    if not (path / "adapter_config.json").is_file():
+        return path
+    if not (path / "adapter_model.safetensors").is_file():
+        raise ModelError(f"{path}: has an adapter_config.json and no adapter_model.safetensors; copy it there")
+    check_whole(path / "adapter_model.safetensors")
+    base = Path(str(read_json(path / "adapter_config.json").get("base_model_name_or_path")))
+    if not (base / "config.json").is_file():
+        raise ModelError(
+            f"{path}: holds low-rank updates of {base}, where no checkpoint is; correct base_model_name_or_path in its "
+            "adapter_config.json"
+        )
+    return base

@@ -17,6 +17,7 @@ from vergence.model.batch import shown
 from vergence.model.families.family import Family, Frame, Grid, Pixels, joined
 from vergence.model.families.known import family_of
 from vergence.model.meter import Meter
+from vergence.model.needed_files import base_of
 from vergence.model.pretrained import model_from, read_config, reason_of, tokenizer_from
 from vergence.types import IMAGE_MARK, ImageRef, Problem, Prompt
 
@@ -94,7 +95,7 @@ def load_policy(directory: Path, device: torch.device, dtype: DtypeName = "auto"
     if (directory / "adapter_config.json").is_file():
         from vergence.model.lora import load_low_rank
 
-        policy = load_policy(_base_of(directory), device, dtype)
+        policy = load_policy(base_of(directory), device, dtype)
         load_low_rank(policy, directory)
         return policy
     family = family_of(read_config(directory))
@@ -108,18 +109,6 @@ def load_policy(directory: Path, device: torch.device, dtype: DtypeName = "auto"
     model.to(device).eval()  # dropout stays off: sampler and learner must compute the same numbers
     model.requires_grad_(False)
     return Policy(model, tokenizer, processor, family, compute_dtype(device, dtype))
-
-
-def _base_of(directory: Path) -> Path:
-    """The checkpoint that low-rank updates belong to. Raises ModelError if it is not where it was."""
-    config = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
-    base = Path(str(config.get("base_model_name_or_path")))
-    if not (base / "config.json").is_file():
-        raise ModelError(
-            f"{directory}: holds low-rank updates of {base}, where no checkpoint is; correct base_model_name_or_path "
-            "in its adapter_config.json"
-        )
-    return base
 
 
 def processors_template(directory: Path) -> str | None:

@@ -10,9 +10,9 @@ import torch
 from vergence.errors import ModelError
 from vergence.model.families.family import Frame
 from vergence.model.families.known import family_of
+from vergence.model.needed_files import base_of
 from vergence.model.policy import Policy, encode, processors_template
 from vergence.model.pretrained import model_built, read_config, reason_of, tokenizer_from
-from vergence.planning.parts import base_of
 from vergence.planning.shape import ModelShape
 from vergence.planning.work import Lengths
 from vergence.types import Problem

@@ -16,11 +16,11 @@ from vergence.model.config_file import TOWER_LAYOUT, check_transformers_layout, 
 from vergence.model.families.supported import FREE_TOWERS, SUPPORTED, unsupported, unsupported_tower
 from vergence.model.families.towers import TOWERS
 from vergence.model.needed_files import (
+    base_of,
     check_chat_template,
     check_image_processor,
     check_tokenizer,
     check_weights,
-    check_whole,
 )
 from vergence.recipe.reward_model import LoadRewardModelStage
 from vergence.recipe.schema import Recipe
@@ -75,22 +75,6 @@ def check_policy(path: Path) -> None:
     check_tokenizer(folder)
     check_chat_template(folder)
     check_image_processor(folder)
-
-
-def base_of(path: Path) -> Path:
-    """The checkpoint that low-rank updates belong to; any other directory is its own. Raises ModelError."""
-    if not (path / "adapter_config.json").is_file():
-        return path
-    if not (path / "adapter_model.safetensors").is_file():
-        raise ModelError(f"{path}: has an adapter_config.json and no adapter_model.safetensors; copy it there")
-    check_whole(path / "adapter_model.safetensors")
-    base = Path(str(read_json(path / "adapter_config.json").get("base_model_name_or_path")))
-    if not (base / "config.json").is_file():
-        raise ModelError(
-            f"{path}: holds low-rank updates of {base}, where no checkpoint is; correct base_model_name_or_path in its "
-            "adapter_config.json"
-        )
-    return base
 
 
 def _check_vision(path: Path, stage: AssembleStage) -> None:

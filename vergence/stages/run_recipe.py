@@ -18,11 +18,12 @@ from vergence.grading.pool import PooledGrader
 from vergence.model.config_file import TOWER_LAYOUT, raw_config
 from vergence.model.device import choose_device, keep_freed_memory
 from vergence.model.families.known import family_of
+from vergence.model.needed_files import base_of
 from vergence.model.policy import compute_dtype
 from vergence.model.pretrained import read_config
 from vergence.monitor.probe import check_yes_no
 from vergence.pairs.files import check_tokens
-from vergence.planning.parts import base_of, check_parts
+from vergence.planning.parts import check_parts
 from vergence.pool.warm import warm_content
 from vergence.recipe.data import DataFile, DigitsData, FileData
 from vergence.recipe.grpo import GrpoStage
